@@ -1,0 +1,29 @@
+//! What the operator and a mover say to each other, and nothing else.
+//!
+//! The operator writes a [`Request`] into the environment variable [`REQUEST_ENV`] of a mover's container. The mover
+//! prints [`Progress`] as JSON lines on standard output, writes one [`Report`] to its termination message
+//! ([`TERMINATION_MESSAGE_PATH`]) and ends with an [`ExitCode`]. No secret is ever part of any of them: keys are files.
+//!
+//! Both planes compile against these types, so a change here does not build until both agree on it.
+
+mod exit;
+mod line;
+mod progress;
+mod report;
+mod request;
+
+pub use exit::ExitCode;
+pub use line::Line;
+pub use progress::{Phase, Progress};
+pub use report::{Fault, LeftOut, Problem, Report, Retry, Tally, Verdict};
+pub use request::{EmptySource, Request, RsyncTlsDestination, RsyncTlsSource, Work};
+
+/// The environment variable that holds the JSON of a [`Request`].
+pub const REQUEST_ENV: &str = "DOPPEL_REQUEST";
+
+/// Where the kubelet reads a container's termination message
+/// (Kubernetes: "Determine the Reason for Pod Failure", default of `terminationMessagePath`).
+pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
+
+/// The kubelet cuts a container's termination message off at this many bytes.
+pub const TERMINATION_MESSAGE_LIMIT: usize = 4096;
