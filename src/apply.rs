@@ -1,0 +1,193 @@
+//! WRITE: performs steps, in order, and stops at the first error.
+//!
+//! Objects are written by server-side apply under one field manager. Exceptions, each for its reason: a key Secret is
+//! created and never overwritten; fields of objects that may not be ours as a whole (a Job's parallelism, a claim's
+//! request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+
+use crate::model::name;
+use crate::model::observed::Claimed;
+use crate::model::replication::Owner;
+use crate::model::step::{Doomed, Ending, Step};
+use crate::resources::job::BuildError;
+use crate::resources::snapshot::VolumeSnapshot;
+use crate::resources::{self, secret};
+
+/// The field manager of everything that Doppel applies.
+pub const FIELD_MANAGER: &str = "doppel";
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused.
+    #[error("{step}: {source}")]
+    Api {
+        /// What was being done.
+        step: String,
+        /// What the API server said.
+        source: kube::Error,
+    },
+    /// A part of a pod that the user wrote cannot be read.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The system gave no random bytes for a key.
+    #[error("no random bytes for a new key: {0}")]
+    Random(std::io::Error),
+}
+
+/// Performs steps for one object.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    mover_image: String,
+}
+
+impl Applier {
+    /// An applier that starts movers from this image.
+    #[must_use]
+    pub fn new(client: Client, mover_image: String) -> Self {
+        Self { client, mover_image }
+    }
+
+    /// Performs these steps in order.
+    ///
+    /// # Errors
+    /// The first step that fails; the steps behind it were not tried.
+    pub async fn apply(&self, owner: &Owner, steps: &[Step]) -> Result<(), ApplyError> {
+        for step in steps {
+            self.perform(owner, step).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&self, owner: &Owner, step: &Step) -> Result<(), ApplyError> {
+        let result = match step {
+            Step::CreateKey { secret } => self.create_key(owner, secret).await?,
+            Step::EnsureAccount { name } => self.put(owner, resources::account::build(owner, name)).await,
+            Step::EnsureService(new) => self.put(owner, resources::service::build(owner, new)).await,
+            Step::CreateClaim(new) => self.put(owner, resources::claim::build(owner, new)).await,
+            Step::TakeSnapshot(new) => self.put(owner, resources::snapshot::build(owner, new)).await,
+            Step::StartMover(run) => self.put(owner, resources::job::build(owner, run, &self.mover_image)?).await,
+            Step::GrowClaim { name, capacity } => {
+                let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
+                self.merge::<PersistentVolumeClaim>(owner, name, &patch).await
+            }
+            Step::SetPace { job, pace } => {
+                let patch = json!({"spec": {"parallelism": resources::job::parallelism(*pace)}});
+                self.merge::<Job>(owner, job, &patch).await
+            }
+            Step::StopMover { job, ending } => {
+                let policy = match ending {
+                    Ending::Finished => PropagationPolicy::Background,
+                    Ending::Interrupted => PropagationPolicy::Foreground,
+                };
+                self.delete::<Job>(owner, job, policy).await
+            }
+            Step::DeleteClaim(claim) => {
+                self.delete::<PersistentVolumeClaim>(owner, claim, PropagationPolicy::Background).await
+            }
+            Step::DeleteSnapshot(snapshot) => {
+                self.delete::<VolumeSnapshot>(owner, snapshot, PropagationPolicy::Background).await
+            }
+            Step::ReleaseSnapshot { name, resource_version, claimed } => {
+                self.release(owner, (name, resource_version), *claimed).await
+            }
+        };
+        result.map_err(|source| ApplyError::Api { step: step.describe(), source })
+    }
+
+    fn api<K>(&self, owner: &Owner) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &owner.namespace)
+    }
+
+    async fn put<K>(&self, owner: &Owner, object: K) -> kube::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.api::<K>(owner).patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map(drop)
+    }
+
+    async fn merge<K>(&self, owner: &Owner, name: &str, patch: &serde_json::Value) -> kube::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.api::<K>(owner).patch(name, &parameters, &Patch::Merge(patch)).await.map(drop)
+    }
+
+    /// Deletes exactly the object that was seen. That it is gone, or another one by now, is as good.
+    async fn delete<K>(&self, owner: &Owner, doomed: &Doomed, propagation: PropagationPolicy) -> kube::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let parameters = DeleteParams {
+            propagation_policy: Some(propagation),
+            preconditions: Some(Preconditions { uid: Some(doomed.uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.api::<K>(owner).delete(&doomed.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_key(&self, owner: &Owner, name: &str) -> Result<kube::Result<()>, ApplyError> {
+        let key = random_key().map_err(ApplyError::Random)?;
+        let secret = secret::build(owner, name, &key);
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        Ok(match self.api::<Secret>(owner).create(&parameters, &secret).await {
+            Ok(_) => Ok(()),
+            // Somebody made it meanwhile; the next pass looks at what it holds.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Takes our owner reference off, and our labels too if a user claimed the snapshot.
+    async fn release(
+        &self,
+        owner: &Owner,
+        (name, resource_version): (&str, &str),
+        claimed: Claimed,
+    ) -> kube::Result<()> {
+        let api = self.api::<VolumeSnapshot>(owner);
+        let Some(snapshot) = api.get_metadata_opt(name).await? else {
+            return Ok(());
+        };
+        let owners: Vec<_> =
+            snapshot.owner_references().iter().filter(|reference| reference.uid != owner.uid).cloned().collect();
+        let labels = match claimed {
+            Claimed::ByUser => json!({name::CREATED_BY.0: null, name::CLEANUP_LABEL: null}),
+            Claimed::InUse | Claimed::Free => json!({}),
+        };
+        let patch = json!({"metadata": {
+            "resourceVersion": resource_version, "ownerReferences": owners, "labels": labels,
+        }});
+        self.merge::<VolumeSnapshot>(owner, name, &patch).await
+    }
+}
+
+fn random_key() -> std::io::Result<[u8; secret::PSK_BYTES]> {
+    use std::io::Read as _;
+    let mut key = [0; secret::PSK_BYTES];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    Ok(key)
+}

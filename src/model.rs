@@ -1,0 +1,12 @@
+//! What Doppel believes: valid by construction, plain data.
+//!
+//! Nothing in here knows a client, a clock or a Kubernetes type. Start with [`step`]: it lists everything that this
+//! operator can ever do to a cluster.
+
+pub mod name;
+pub mod observed;
+pub mod quantity;
+pub mod reason;
+pub mod replication;
+pub mod schedule;
+pub mod step;

@@ -1,0 +1,206 @@
+//! What the cluster looked like at one moment, reduced to what decisions need.
+
+use doppel_contract::Report;
+use jiff::Timestamp;
+
+use super::replication::VolumeMode;
+
+/// The world around one object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observed {
+    /// The claim that the data comes from or goes to.
+    pub claim: Option<Claim>,
+    /// The claim made as a source's point-in-time copy.
+    pub copy_claim: Option<Claim>,
+    /// The snapshot made as a source's point in time.
+    pub copy_snapshot: Option<Snapshot>,
+    /// The snapshot that is to become this iteration's image.
+    pub image: Option<Snapshot>,
+    /// Every snapshot in the namespace that this object owns or has marked.
+    pub snapshots: Vec<Snapshot>,
+    /// The Secret of the pre-shared key.
+    pub key: Key,
+    /// The Service of a destination.
+    pub service: Option<Service>,
+    /// The mover's ServiceAccount.
+    pub account: Option<Account>,
+    /// The mover's Job, with its newest pod.
+    pub job: Option<Job>,
+    /// Whether the namespace allows privileged movers.
+    pub privilege: Privilege,
+}
+
+/// Whose child an existing object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// The object under reconciliation is its controller.
+    Ours,
+    /// Nothing controls it.
+    Nobody,
+    /// Another object controls it; `kind/name`.
+    Other(String),
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whose it is.
+    pub ownership: Ownership,
+    /// Whether it carries the label of this object's temporaries.
+    pub temporary: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Pending, Bound or Lost, as the API spells it.
+    pub phase: String,
+    /// Files or blocks.
+    pub mode: VolumeMode,
+    /// Its StorageClass.
+    pub storage_class: Option<String>,
+    /// Its access modes: of the bound volume if known, else as requested.
+    pub access_modes: Vec<String>,
+    /// `status.capacity.storage`.
+    pub capacity: Option<String>,
+    /// `spec.resources.requests.storage`.
+    pub request: Option<String>,
+}
+
+impl Claim {
+    /// Whether nobody can write through it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.access_modes == ["ReadOnlyMany"]
+    }
+}
+
+/// A VolumeSnapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resourceVersion, for deletion of exactly what was seen.
+    pub resource_version: String,
+    /// Whose it is.
+    pub ownership: Ownership,
+    /// Whether it carries the label of this object's temporaries.
+    pub temporary: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether `boundVolumeSnapshotContentName` is set and `readyToUse` is true.
+    pub ready: bool,
+    /// `status.error.message`.
+    pub error: Option<String>,
+    /// `status.restoreSize`.
+    pub restore_size: Option<String>,
+    /// Whether something else wants it: another owner, the populator, or a user's do-not-delete label.
+    pub claimed: Claimed,
+}
+
+/// Who else wants a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// Nobody.
+    Free,
+    /// Another owner, or a claim that is being populated from it.
+    InUse,
+    /// A user, by label: Doppel gives it up.
+    ByUser,
+}
+
+/// The Secret of the pre-shared key. Never its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Key {
+    /// There is no such Secret.
+    #[default]
+    Absent,
+    /// It exists and its key is well formed.
+    Valid,
+    /// It exists and cannot be used; the text names the Secret, the key and the rule.
+    Malformed(String),
+}
+
+/// A Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Whose it is.
+    pub ownership: Ownership,
+    /// Its type as the API spells it.
+    pub service_type: String,
+    /// Its annotations.
+    pub annotations: Vec<(String, String)>,
+    /// Its selector.
+    pub selector: Vec<(String, String)>,
+    /// The TCP ports it exposes, with their target ports.
+    pub ports: Vec<(i32, i32)>,
+    /// Where it can be reached, once that is known.
+    pub address: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Whose it is.
+    pub ownership: Ownership,
+}
+
+/// A Job and its newest pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whose it is.
+    pub ownership: Ownership,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Which attempt of the iteration it is, from 1.
+    pub attempt: u32,
+    /// The fingerprint of the run it was made for.
+    pub fingerprint: String,
+    /// `spec.parallelism`, 0 when paused.
+    pub parallelism: i32,
+    /// What its mover is doing.
+    pub mover: MoverState,
+}
+
+/// What a mover is doing, as its pod and its Job say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MoverState {
+    /// No container runs yet; the text is the kubelet's or the scheduler's reason.
+    Starting(Option<String>),
+    /// The container runs.
+    Running,
+    /// It has ended.
+    Ended(MoverEnd),
+}
+
+/// How a mover ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MoverEnd {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it ended with exit code 0 (or, without a pod, whether the Job succeeded).
+    pub success: bool,
+    /// Its report, when it left one.
+    pub report: Option<Box<Report>>,
+    /// Why it ended as the kubelet or the Job controller says: `OOMKilled`, `Error`, `DeadlineExceeded`.
+    pub reason: String,
+}
+
+/// Whether movers of a namespace may run as root with capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub enum Privilege {
+    /// They may not.
+    #[default]
+    Unprivileged,
+    /// The namespace's annotation allows it.
+    Privileged,
+}

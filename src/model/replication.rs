@@ -1,0 +1,321 @@
+//! What one ReplicationSource or ReplicationDestination asks for, and where its iteration stands.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::schedule::Schedule;
+
+/// A valid wish. `interpret` makes it from an object, or says why it cannot.
+#[derive(Debug, Clone)]
+pub struct Replication {
+    /// Whose wish it is.
+    pub owner: Owner,
+    /// Which way the data goes, and through which volumes.
+    pub direction: Direction,
+    /// When to synchronize.
+    pub trigger: Trigger,
+    /// What moves the data.
+    pub mover: Mover,
+    /// Whether the mover may run now.
+    pub pace: Pace,
+    /// Where the iteration stands, as the object's status remembers it.
+    pub phase: Phase,
+    /// The image that the status names.
+    pub image: Option<Image>,
+}
+
+/// A published point in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// The destination claim itself.
+    Claim(String),
+    /// A VolumeSnapshot.
+    Snapshot(String),
+}
+
+/// The object that a child belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// Its kind.
+    pub role: Role,
+    /// Its namespace; children are never anywhere else.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+/// The two kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Role {
+    /// ReplicationSource.
+    Source,
+    /// ReplicationDestination.
+    Destination,
+}
+
+impl Role {
+    /// The kind as the API spells it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Source => "ReplicationSource",
+            Self::Destination => "ReplicationDestination",
+        }
+    }
+}
+
+/// Which way the data goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Direction {
+    /// Out of a claim.
+    Source {
+        /// The claim to be copied.
+        claim: String,
+        /// How a point in time of it is had.
+        copy: SourceCopy,
+    },
+    /// Into a claim.
+    Destination {
+        /// The claim that receives the data.
+        target: Target,
+        /// How a point in time of it is published.
+        publish: Publish,
+    },
+}
+
+/// How a source's point in time is had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceCopy {
+    /// The mover reads the claim itself.
+    Direct,
+    /// The mover reads a clone.
+    Clone(CopyShape),
+    /// The mover reads a claim that was made from a snapshot.
+    Snapshot {
+        /// VolumeSnapshotClass, or the cluster's default.
+        class: Option<String>,
+        /// The claim made from it.
+        shape: CopyShape,
+    },
+}
+
+/// What differs between a source and its point-in-time copy. Absent: as the source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CopyShape {
+    /// Size, a Kubernetes quantity.
+    pub capacity: Option<String>,
+    /// StorageClass.
+    pub storage_class: Option<String>,
+    /// Access modes.
+    pub access_modes: Option<Vec<String>>,
+}
+
+/// The claim that receives the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A claim of the user's.
+    Existing(String),
+    /// A claim that Doppel makes.
+    Dynamic {
+        /// Size, a Kubernetes quantity.
+        capacity: String,
+        /// StorageClass, or the cluster's default.
+        storage_class: Option<String>,
+        /// Access modes, at least one.
+        access_modes: Vec<String>,
+        /// Filesystem or Block.
+        mode: VolumeMode,
+        /// Whether it outlives the iteration.
+        lifetime: Lifetime,
+    },
+}
+
+/// Whether a dynamic claim outlives an iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Lifetime {
+    /// It stays for the next iteration.
+    Kept,
+    /// It is deleted in cleanup.
+    Temporary,
+}
+
+/// Files or raw blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum VolumeMode {
+    /// A file system.
+    Filesystem,
+    /// A block device.
+    Block,
+}
+
+/// How a destination's point in time is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publish {
+    /// The claim itself is the image.
+    Direct,
+    /// A snapshot of the claim.
+    Snapshot {
+        /// VolumeSnapshotClass, or the cluster's default.
+        class: Option<String>,
+    },
+}
+
+/// When to synchronize.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trigger {
+    /// Once for each new value.
+    Manual(String),
+    /// At these times.
+    Schedule(Schedule),
+    /// One iteration after the other.
+    Continuous,
+}
+
+/// Whether the mover may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Pace {
+    /// It runs.
+    Running,
+    /// Everything around it is made, the mover itself waits.
+    Paused,
+}
+
+/// What moves the data. A new mover is a variant here; the compiler then points at what is missing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mover {
+    /// rsync over TLS with a pre-shared key.
+    RsyncTls(RsyncTls),
+}
+
+impl Mover {
+    /// The mover's name in metrics and messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RsyncTls(_) => "rsync-tls",
+        }
+    }
+
+    /// How its pods look.
+    #[must_use]
+    pub fn pod(&self) -> &PodSettings {
+        match self {
+            Self::RsyncTls(rsync) => &rsync.pod,
+        }
+    }
+}
+
+/// What rsync over TLS needs beside the volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RsyncTls {
+    /// Where the pre-shared key is.
+    pub key: KeySource,
+    /// How the two sides meet.
+    pub meeting: Meeting,
+    /// What an empty source means.
+    pub empty_source: doppel_contract::EmptySource,
+    /// How the pods look.
+    pub pod: PodSettings,
+}
+
+/// The Secret of the pre-shared key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// The user made it.
+    Given(String),
+    /// Doppel makes it when it is missing.
+    Generated(String),
+}
+
+impl KeySource {
+    /// The Secret's name.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        match self {
+            Self::Given(name) | Self::Generated(name) => name,
+        }
+    }
+}
+
+/// How source and destination meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meeting {
+    /// A source calls this address.
+    Call {
+        /// Host name or IP address.
+        address: String,
+        /// TCP port.
+        port: std::num::NonZeroU16,
+    },
+    /// A destination listens behind a Service.
+    Listen(Listen),
+}
+
+/// The Service of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// ClusterIP, LoadBalancer or NodePort.
+    pub service_type: String,
+    /// Annotations that the Service must have.
+    pub annotations: Vec<(String, String)>,
+}
+
+/// What a user says about a mover's pod. The values are Kubernetes API objects, carried through as JSON: only
+/// `resources` looks into them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct PodSettings {
+    /// `PodSecurityContext`.
+    pub security_context: Option<serde_json::Value>,
+    /// ServiceAccount to use instead of a generated one.
+    pub service_account: Option<String>,
+    /// Labels to add.
+    pub labels: Vec<(String, String)>,
+    /// `ResourceRequirements`.
+    pub resources: Option<serde_json::Value>,
+    /// `Affinity`.
+    pub affinity: Option<serde_json::Value>,
+    /// Additional volumes.
+    pub volumes: Vec<ExtraVolume>,
+}
+
+/// One of `moverVolumes`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExtraVolume {
+    /// Where beneath `/mnt`.
+    pub mount_path: String,
+    /// `VolumeSource`, with one of `secret`, `nfs`, `persistentVolumeClaim`.
+    pub source: serde_json::Value,
+}
+
+/// Where the iteration stands. Derived from the status alone, so that any operator can go on from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was ever synchronized.
+    Never,
+    /// An iteration is under way.
+    Running(Iteration),
+    /// Nothing is under way.
+    Idle {
+        /// End of the last success.
+        last_sync: Timestamp,
+        /// The manual trigger's value that it answered.
+        last_manual: Option<String>,
+    },
+}
+
+/// An iteration that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Iteration {
+    /// Its begin.
+    pub since: Timestamp,
+    /// The manual trigger's value when it began.
+    pub manual: Option<String>,
+    /// How many attempts of the mover failed.
+    pub failed_attempts: u32,
+    /// When the next attempt may begin.
+    pub next_attempt: Option<Timestamp>,
+    /// End of the last success, if there was one.
+    pub last_sync: Option<Timestamp>,
+}

@@ -1,0 +1,205 @@
+//! Everything that this operator can ever do to a cluster.
+//!
+//! `plan` chooses steps, `apply` performs them, in order, stopping at the first error. RBAC holds exactly the verbs that
+//! these need. Each step is idempotent: a crash after any of them leaves a world from which the next plan goes on.
+
+use serde::Serialize;
+
+use super::observed::{Claimed, Privilege};
+use super::replication::{Listen, Pace, PodSettings, VolumeMode};
+use doppel_contract::Request;
+
+/// One thing to do to the cluster, always in the owner's namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Create a Secret with a fresh pre-shared key. An existing one is never overwritten.
+    CreateKey {
+        /// The Secret's name.
+        secret: String,
+    },
+    /// Create or correct the mover's ServiceAccount.
+    EnsureAccount {
+        /// Its name.
+        name: String,
+    },
+    /// Create or correct a destination's Service.
+    EnsureService(NewService),
+    /// Create a claim.
+    CreateClaim(NewClaim),
+    /// Raise a claim's request.
+    GrowClaim {
+        /// The claim.
+        name: String,
+        /// Its new size, a Kubernetes quantity.
+        capacity: String,
+    },
+    /// Take a snapshot of a claim.
+    TakeSnapshot(NewSnapshot),
+    /// Create the mover's Job.
+    StartMover(Box<MoverRun>),
+    /// Let an existing Job's mover run, or hold it.
+    SetPace {
+        /// The Job.
+        job: String,
+        /// Whether the mover may run.
+        pace: Pace,
+    },
+    /// Delete a Job and its pods.
+    StopMover {
+        /// The Job.
+        job: Doomed,
+        /// Whether its pod may still be at work.
+        ending: Ending,
+    },
+    /// Delete a temporary claim.
+    DeleteClaim(Doomed),
+    /// Delete a snapshot that is of no more use.
+    DeleteSnapshot(Doomed),
+    /// Give a snapshot up without deleting it: somebody else wants it.
+    ReleaseSnapshot {
+        /// The snapshot.
+        name: String,
+        /// Its resourceVersion as seen.
+        resource_version: String,
+        /// Who else wants it.
+        claimed: Claimed,
+    },
+}
+
+impl Step {
+    /// What is being done to which object, for error messages: "create Job x".
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::CreateKey { secret } => format!("create Secret {secret}"),
+            Self::EnsureAccount { name } => format!("apply ServiceAccount {name}"),
+            Self::EnsureService(new) => format!("apply Service {}", new.name),
+            Self::CreateClaim(new) => format!("create PersistentVolumeClaim {}", new.name),
+            Self::GrowClaim { name, .. } => format!("grow PersistentVolumeClaim {name}"),
+            Self::TakeSnapshot(new) => format!("create VolumeSnapshot {}", new.name),
+            Self::StartMover(run) => format!("create Job {}", run.job),
+            Self::SetPace { job, .. } => format!("pause or resume Job {job}"),
+            Self::StopMover { job, .. } => format!("delete Job {}", job.name),
+            Self::DeleteClaim(claim) => format!("delete PersistentVolumeClaim {}", claim.name),
+            Self::DeleteSnapshot(snapshot) => format!("delete VolumeSnapshot {}", snapshot.name),
+            Self::ReleaseSnapshot { name, .. } => format!("release VolumeSnapshot {name}"),
+        }
+    }
+}
+
+/// Whether a Job's pod may still be at work when the Job is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It has ended: the Job may go at once.
+    Finished,
+    /// It may run: the Job stays until its pod is gone, so that no two movers ever write to one volume.
+    Interrupted,
+}
+
+/// A Service for a destination's mover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewService {
+    /// Its name.
+    pub name: String,
+    /// Labels of the pods behind it.
+    pub selector: Vec<(String, String)>,
+    /// Name and number of its port; the mover listens on the same number.
+    pub port: (&'static str, u16),
+    /// What the user says about it.
+    pub listen: Listen,
+}
+
+/// A claim to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClaim {
+    /// Its name.
+    pub name: String,
+    /// What it is filled from.
+    pub origin: Origin,
+    /// Its size, a Kubernetes quantity.
+    pub capacity: String,
+    /// Its StorageClass, or the cluster's default.
+    pub storage_class: Option<String>,
+    /// Its access modes.
+    pub access_modes: Vec<String>,
+    /// Files or blocks.
+    pub mode: VolumeMode,
+    /// Whether cleanup deletes it.
+    pub lifetime: super::replication::Lifetime,
+}
+
+/// What a claim is filled from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing: it begins empty.
+    Empty,
+    /// A VolumeSnapshot.
+    Snapshot(String),
+    /// Another claim.
+    Claim(String),
+}
+
+/// A snapshot to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSnapshot {
+    /// Its name.
+    pub name: String,
+    /// The claim.
+    pub claim: String,
+    /// VolumeSnapshotClass, or the cluster's default.
+    pub class: Option<String>,
+    /// Whether cleanup deletes it.
+    pub lifetime: super::replication::Lifetime,
+}
+
+/// One attempt of a mover. Serializes for its fingerprint only.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MoverRun {
+    /// The Job's name.
+    pub job: String,
+    /// The mover's and the container's name.
+    pub mover: &'static str,
+    /// Labels of its pods.
+    pub pod_labels: Vec<(String, String)>,
+    /// The claim it works on.
+    pub claim: String,
+    /// How the claim is attached.
+    pub mode: VolumeMode,
+    /// Whether the claim is mounted read-only.
+    pub read_only: bool,
+    /// The Secret mounted as its key.
+    pub key_secret: String,
+    /// Its ServiceAccount.
+    pub account: String,
+    /// How its pod looks.
+    pub pod: PodSettings,
+    /// Whether it runs as root with capabilities.
+    pub privilege: Privilege,
+    /// What it is told.
+    pub request: Request,
+    /// Whether it may run yet.
+    #[serde(skip)]
+    pub pace: Pace,
+    /// Which attempt of the iteration it is, from 1.
+    #[serde(skip)]
+    pub attempt: u32,
+}
+
+impl MoverRun {
+    /// A digest of everything that a running mover cannot be changed in. When it differs from a Job's, the wish changed.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        // Plain structs of strings, numbers and JSON values always serialize.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&json))
+    }
+}
+
+/// Something to be deleted: exactly the object that was seen, not a later one of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// Its name.
+    pub name: String,
+    /// Its UID as seen.
+    pub uid: String,
+}

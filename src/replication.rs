@@ -1,0 +1,3 @@
+//! From an event to a status.
+
+pub mod plan;

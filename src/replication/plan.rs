@@ -1,0 +1,161 @@
+//! PURE: from a wish and the world as it is, what to do now.
+//!
+//! A plan is level-based: it sees only the present, so it goes on from wherever a crash left the cluster. Stages push
+//! steps to a [`Draft`] and end the pass early with an [`Outcome`] when they have to wait.
+
+mod cleanup;
+mod destination;
+mod iteration;
+mod mover;
+mod source;
+mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+use crate::model::observed::{MoverEnd, Observed, Ownership};
+use crate::model::reason::Reason;
+use crate::model::replication::{Image, Phase, Replication};
+use crate::model::step::Step;
+
+/// What to do now, and what it means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// Where that leaves the iteration, provided the steps succeed.
+    pub outcome: Outcome,
+    /// When to look again although nothing has changed.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Where a pass leaves the iteration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// A synchronization begins.
+    Begin {
+        /// The manual trigger's value that it answers.
+        manual: Option<String>,
+    },
+    /// The iteration waits for something.
+    Waiting(Wait),
+    /// The mover is held by `spec.paused`.
+    Paused,
+    /// An attempt of the mover has just failed.
+    AttemptFailed {
+        /// Which, from 1.
+        attempt: u32,
+        /// How it ended.
+        end: MoverEnd,
+        /// When the next one begins.
+        next_attempt: Timestamp,
+    },
+    /// The last attempt failed; the next one is not due yet.
+    BackingOff,
+    /// After a failure the user changed the wish: the next attempt begins as soon as the old Job is gone.
+    Restarting,
+    /// Everything was moved, and the image is ready.
+    Completed {
+        /// The new image of a destination.
+        image: Option<Image>,
+        /// How the mover ended, if that can still be seen.
+        end: Option<MoverEnd>,
+    },
+    /// What the last iteration left is being removed.
+    CleaningUp,
+    /// Nothing to do.
+    Idle {
+        /// When the schedule fires next.
+        next_sync: Option<Timestamp>,
+    },
+    /// Somebody has to change something first.
+    Blocked(Reason),
+}
+
+/// What an iteration waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A snapshot is not ready; with the driver's error if there is one.
+    SnapshotReady {
+        /// The snapshot.
+        name: String,
+        /// `status.error.message`.
+        error: Option<String>,
+    },
+    /// An object of a former iteration or attempt still goes away.
+    Gone {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The mover's container does not run yet; with the kubelet's or scheduler's reason if there is one.
+    MoverStart {
+        /// The Job.
+        job: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The mover works.
+    Mover {
+        /// The Job.
+        job: String,
+    },
+}
+
+/// What to do now.
+#[must_use]
+pub fn plan(wish: &Replication, seen: &Observed, now: Timestamp) -> Plan {
+    let mut draft = Draft::default();
+    let outcome = match &wish.phase {
+        Phase::Never => trigger::begin(wish),
+        Phase::Running(running) => iteration::go_on(&mut draft, wish, seen, running, now),
+        Phase::Idle { last_sync, last_manual } => {
+            cleanup::steps(&mut draft, wish, seen);
+            if draft.steps.is_empty() {
+                trigger::decide(&mut draft, wish, (*last_sync, last_manual.as_deref()), now)
+            } else {
+                Outcome::CleaningUp
+            }
+        }
+    };
+    if let Outcome::Blocked(reason) = &outcome
+        && reason.is_unwatched()
+    {
+        draft.wake(now + UNWATCHED_RECHECK);
+    }
+    Plan { steps: draft.steps, outcome, wake_at: draft.wake_at }
+}
+
+/// How often a Secret is looked at again that is missing or malformed: reading one object a quarter of a minute is
+/// little, and a user who has just corrected it does not wait long.
+const UNWATCHED_RECHECK: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
+/// A plan in the making.
+#[derive(Debug, Default)]
+struct Draft {
+    steps: Vec<Step>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Draft {
+    fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Refuses what exists under a needed name and is not ours.
+fn require_ours(kind: &'static str, name: &str, ownership: &Ownership) -> Result<(), Outcome> {
+    let owner = match ownership {
+        Ownership::Ours => return Ok(()),
+        Ownership::Nobody => "nobody".to_owned(),
+        Ownership::Other(owner) => owner.clone(),
+    };
+    Err(Outcome::Blocked(Reason::NotOurs { kind, name: name.to_owned(), owner }))
+}

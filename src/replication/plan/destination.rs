@@ -1,0 +1,96 @@
+//! A destination's claim, and the image that is published of it.
+
+use super::source::{Volume, gone};
+use super::{Draft, Outcome, Wait, require_ours};
+use crate::model::name;
+use crate::model::observed::Observed;
+use crate::model::quantity;
+use crate::model::reason::Reason;
+use crate::model::replication::{Image, Iteration, Lifetime, Publish, Replication, Target};
+use crate::model::step::{NewClaim, NewSnapshot, Origin, Step};
+
+/// The claim to write to, made if need be.
+pub(super) fn claim(
+    draft: &mut Draft,
+    wish: &Replication,
+    seen: &Observed,
+    target: &Target,
+) -> Result<Volume, Outcome> {
+    match target {
+        Target::Existing(name) => {
+            let Some(claim) = &seen.claim else {
+                return Err(Outcome::Blocked(Reason::ClaimMissing {
+                    field: "spec.rsyncTLS.destinationPVC",
+                    name: name.clone(),
+                    namespace: wish.owner.namespace.clone(),
+                }));
+            };
+            if claim.deleting {
+                return Err(gone("PersistentVolumeClaim", name));
+            }
+            Ok(Volume { claim: name.clone(), mode: claim.mode, read_only: false })
+        }
+        Target::Dynamic { capacity, storage_class, access_modes, mode, lifetime } => {
+            let name = name::destination_claim(&wish.owner);
+            let Some(claim) = &seen.claim else {
+                draft.push(Step::CreateClaim(NewClaim {
+                    name: name.clone(),
+                    origin: Origin::Empty,
+                    capacity: capacity.clone(),
+                    storage_class: storage_class.clone(),
+                    access_modes: access_modes.clone(),
+                    mode: *mode,
+                    lifetime: *lifetime,
+                }));
+                return Ok(Volume { claim: name, mode: *mode, read_only: false });
+            };
+            require_ours("PersistentVolumeClaim", &name, &claim.ownership)?;
+            if claim.deleting {
+                return Err(gone("PersistentVolumeClaim", &name));
+            }
+            if is_larger(capacity, claim.request.as_deref()) {
+                draft.push(Step::GrowClaim { name: name.clone(), capacity: capacity.clone() });
+            }
+            Ok(Volume { claim: name, mode: claim.mode, read_only: false })
+        }
+    }
+}
+
+/// Only growth is asked for: no storage can shrink a claim, and a smaller wish is served by the larger claim.
+fn is_larger(wanted: &str, present: Option<&str>) -> bool {
+    quantity::bytes(wanted) > present.and_then(quantity::bytes)
+}
+
+/// Whether this iteration's snapshot exists: then its mover has succeeded, even if the Job can no longer be seen.
+pub(super) fn image_is_begun(seen: &Observed) -> bool {
+    seen.image.is_some()
+}
+
+/// The image, once it is ready. The former one stays published until then.
+pub(super) fn image(
+    draft: &mut Draft,
+    seen: &Observed,
+    (claim, publish, running): (&str, &Publish, &Iteration),
+) -> Result<Image, Outcome> {
+    let Publish::Snapshot { class } = publish else {
+        return Ok(Image::Claim(claim.to_owned()));
+    };
+    let name = name::image(claim, running.since);
+    let Some(snapshot) = &seen.image else {
+        draft.push(Step::TakeSnapshot(NewSnapshot {
+            name: name.clone(),
+            claim: claim.to_owned(),
+            class: class.clone(),
+            lifetime: Lifetime::Kept,
+        }));
+        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: None }));
+    };
+    require_ours("VolumeSnapshot", &name, &snapshot.ownership)?;
+    if snapshot.deleting {
+        return Err(gone("VolumeSnapshot", &name));
+    }
+    if !snapshot.ready {
+        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: snapshot.error.clone() }));
+    }
+    Ok(Image::Snapshot(name))
+}

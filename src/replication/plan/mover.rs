@@ -1,0 +1,253 @@
+//! The mover: what it needs around it, its attempts, and the pauses between them.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Work};
+use jiff::{SignedDuration, Timestamp};
+
+use super::source::{Volume, gone};
+use super::{Draft, Outcome, Wait, require_ours};
+use crate::model::name;
+use crate::model::observed::{Job, Key, MoverEnd, MoverState, Observed, Ownership};
+use crate::model::reason::Reason;
+use crate::model::replication::{
+    Iteration, KeySource, Listen, Meeting, Mover, Pace, Replication, RsyncTls, VolumeMode,
+};
+use crate::model::step::{Doomed, Ending, MoverRun, NewService, Step};
+
+/// Where a mover finds its volume.
+const DATA_PATH: &str = "/data";
+/// Where a mover finds its key.
+const KEY_PATH: &str = "/keys/psk.txt";
+/// The port on which a destination listens, in its pod and on its Service.
+pub(crate) const RSYNC_TLS_PORT: std::num::NonZeroU16 = match std::num::NonZeroU16::new(8000) {
+    Some(port) => port,
+    None => unreachable!(),
+};
+/// A run of more than a day is taken for stuck. Nothing is lost by ending it: the next attempt goes on with the files
+/// that are not there yet.
+const RUN_DEADLINE: NonZeroU64 = match NonZeroU64::new(24 * 60 * 60) {
+    Some(seconds) => seconds,
+    None => unreachable!(),
+};
+/// Pause after the first failed attempt; it doubles with each further one.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// The longest pause. Also the pause after a failure that only a change can mend.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Key, ServiceAccount and Service: all that does not depend on the volume.
+pub(super) fn surroundings(draft: &mut Draft, wish: &Replication, seen: &Observed) -> Result<(), Outcome> {
+    let Mover::RsyncTls(rsync) = &wish.mover;
+    if let Meeting::Listen(listen) = &rsync.meeting {
+        service(draft, wish, seen, listen)?;
+    }
+    key(draft, wish, seen, &rsync.key)?;
+    account(draft, wish, seen, rsync)
+}
+
+fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) -> Result<(), Outcome> {
+    match (&seen.key, key) {
+        (Key::Valid, _) => Ok(()),
+        (Key::Malformed(why), _) => Err(Outcome::Blocked(Reason::SecretMalformed(why.clone()))),
+        (Key::Absent, KeySource::Generated(secret)) => {
+            draft.push(Step::CreateKey { secret: secret.clone() });
+            Ok(())
+        }
+        (Key::Absent, KeySource::Given(secret)) => Err(Outcome::Blocked(Reason::SecretMissing {
+            field: "spec.rsyncTLS.keySecret",
+            name: secret.clone(),
+            namespace: wish.owner.namespace.clone(),
+        })),
+    }
+}
+
+fn account(draft: &mut Draft, wish: &Replication, seen: &Observed, rsync: &RsyncTls) -> Result<(), Outcome> {
+    match (&seen.account, &rsync.pod.service_account) {
+        (Some(_), Some(_)) => Ok(()),
+        (None, Some(given)) => Err(Outcome::Blocked(Reason::AccountMissing(given.clone()))),
+        (Some(account), None) => {
+            require_ours("ServiceAccount", &name::service_account(&wish.owner), &account.ownership)
+        }
+        (None, None) => {
+            draft.push(Step::EnsureAccount { name: name::service_account(&wish.owner) });
+            Ok(())
+        }
+    }
+}
+
+fn service(draft: &mut Draft, wish: &Replication, seen: &Observed, listen: &Listen) -> Result<(), Outcome> {
+    let wanted = NewService {
+        name: name::rsync_tls(&wish.owner),
+        selector: name::rsync_tls_pod_labels(&wish.owner),
+        port: ("rsync-tls", RSYNC_TLS_PORT.get()),
+        listen: listen.clone(),
+    };
+    let Some(service) = &seen.service else {
+        draft.push(Step::EnsureService(wanted));
+        return Ok(());
+    };
+    require_ours("Service", &wanted.name, &service.ownership)?;
+    if service.deleting {
+        return Err(gone("Service", &wanted.name));
+    }
+    let port = i32::from(wanted.port.1);
+    let as_wanted = service.service_type == listen.service_type
+        && service.ports == [(port, port)]
+        && wanted.selector.iter().all(|label| service.selector.contains(label))
+        && listen.annotations.iter().all(|annotation| service.annotations.contains(annotation));
+    if !as_wanted {
+        draft.push(Step::EnsureService(wanted));
+    }
+    Ok(())
+}
+
+/// How the mover ended, once an attempt succeeded.
+pub(super) fn run(
+    draft: &mut Draft,
+    wish: &Replication,
+    seen: &Observed,
+    (volume, running): (&Volume, &Iteration),
+    now: Timestamp,
+) -> Result<MoverEnd, Outcome> {
+    if volume.mode == VolumeMode::Block {
+        return Err(Outcome::Blocked(Reason::BlockVolume { name: volume.claim.clone() }));
+    }
+    let run = mover_run(wish, seen, volume, running);
+    let Some(job) = &seen.job else {
+        return Err(start(draft, running, run, now));
+    };
+    require_ours("Job", &job.name, &job.ownership)?;
+    if job.deleting {
+        return Err(gone("Job", &job.name));
+    }
+    match &job.mover {
+        MoverState::Ended(end) if end.success => Ok(end.clone()),
+        MoverState::Ended(end) => Err(after_failure(draft, running, (job, end, &run), now)),
+        MoverState::Starting(_) | MoverState::Running => Err(while_running(draft, job, &run)),
+    }
+}
+
+/// How a Job's mover ended, if it has.
+pub(super) fn end_of(job: &Job) -> Option<MoverEnd> {
+    match &job.mover {
+        MoverState::Ended(end) if job.ownership == Ownership::Ours => Some(end.clone()),
+        MoverState::Ended(_) | MoverState::Starting(_) | MoverState::Running => None,
+    }
+}
+
+fn start(draft: &mut Draft, running: &Iteration, run: MoverRun, now: Timestamp) -> Outcome {
+    if let Some(next) = running.next_attempt
+        && now < next
+    {
+        draft.wake(next);
+        return Outcome::BackingOff;
+    }
+    let outcome = match run.pace {
+        Pace::Paused => Outcome::Paused,
+        Pace::Running => Outcome::Waiting(Wait::MoverStart { job: run.job.clone(), reason: None }),
+    };
+    draft.push(Step::StartMover(Box::new(run)));
+    outcome
+}
+
+fn while_running(draft: &mut Draft, job: &Job, run: &MoverRun) -> Outcome {
+    if job.fingerprint != run.fingerprint() {
+        draft.push(stop(job));
+        return gone("Job", &job.name);
+    }
+    let paused = job.parallelism == 0;
+    if paused != (run.pace == Pace::Paused) {
+        draft.push(Step::SetPace { job: job.name.clone(), pace: run.pace });
+    }
+    match (run.pace, &job.mover) {
+        (Pace::Paused, _) => Outcome::Paused,
+        (Pace::Running, MoverState::Starting(reason)) => {
+            Outcome::Waiting(Wait::MoverStart { job: job.name.clone(), reason: reason.clone() })
+        }
+        (Pace::Running, _) => Outcome::Waiting(Wait::Mover { job: job.name.clone() }),
+    }
+}
+
+/// The failed Job stays until the next attempt begins, so that its pod's log can be read.
+fn after_failure(
+    draft: &mut Draft,
+    running: &Iteration,
+    (job, end, run): (&Job, &MoverEnd, &MoverRun),
+    now: Timestamp,
+) -> Outcome {
+    if job.attempt > running.failed_attempts {
+        let next_attempt = end.at + pause(job.attempt, end);
+        draft.wake(next_attempt);
+        return Outcome::AttemptFailed { attempt: job.attempt, end: end.clone(), next_attempt };
+    }
+    if job.fingerprint != run.fingerprint() {
+        draft.push(stop(job));
+        return Outcome::Restarting;
+    }
+    match running.next_attempt {
+        Some(next) if now < next => {
+            draft.wake(next);
+            Outcome::BackingOff
+        }
+        _ => {
+            draft.push(stop(job));
+            gone("Job", &job.name)
+        }
+    }
+}
+
+/// The pause after an attempt: doubling, capped, and at once the longest where retrying cannot help.
+fn pause(attempt: u32, end: &MoverEnd) -> SignedDuration {
+    let needs_change = end
+        .report
+        .as_ref()
+        .is_some_and(|report| matches!(report.verdict, Verdict::Failed { retry: Retry::AfterChange, .. }));
+    if needs_change {
+        return LONGEST_PAUSE;
+    }
+    // 10 s doubled five times is past the cap, so larger exponents need not be computed.
+    let doublings = attempt.saturating_sub(1).min(5);
+    (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+/// The end of a Job.
+pub(super) fn stop(job: &Job) -> Step {
+    let ending = match job.mover {
+        MoverState::Ended(_) => Ending::Finished,
+        MoverState::Starting(_) | MoverState::Running => Ending::Interrupted,
+    };
+    Step::StopMover { job: Doomed { name: job.name.clone(), uid: job.uid.clone() }, ending }
+}
+
+fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Iteration) -> MoverRun {
+    let Mover::RsyncTls(rsync) = &wish.mover;
+    MoverRun {
+        job: name::rsync_tls(&wish.owner),
+        mover: wish.mover.name(),
+        pod_labels: name::rsync_tls_pod_labels(&wish.owner),
+        claim: volume.claim.clone(),
+        mode: volume.mode,
+        read_only: volume.read_only,
+        key_secret: rsync.key.secret().to_owned(),
+        account: rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
+        pod: rsync.pod.clone(),
+        privilege: seen.privilege,
+        request: Request { volume: PathBuf::from(DATA_PATH), work: work(rsync), deadline_seconds: Some(RUN_DEADLINE) },
+        pace: wish.pace,
+        attempt: running.failed_attempts + 1,
+    }
+}
+
+fn work(rsync: &RsyncTls) -> Work {
+    let key_file = PathBuf::from(KEY_PATH);
+    let empty_source = rsync.empty_source;
+    match &rsync.meeting {
+        Meeting::Call { address, port } => {
+            Work::RsyncTlsSource(RsyncTlsSource { address: address.clone(), port: *port, key_file, empty_source })
+        }
+        Meeting::Listen(_) => {
+            Work::RsyncTlsDestination(RsyncTlsDestination { port: RSYNC_TLS_PORT, key_file, empty_source })
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A mover's pod.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, EnvVar, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeDevice, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::de::DeserializeOwned;
+
+use super::BuildError;
+use crate::model::observed::Privilege;
+use crate::model::replication::VolumeMode;
+use crate::model::step::MoverRun;
+
+/// User and group of a mover where nobody says otherwise; also those of the image.
+const MOVER_UID: i64 = 65532;
+/// Where the volume is attached.
+const DATA_PATH: &str = "/data";
+const BLOCK_PATH: &str = "/dev/block";
+const KEYS_PATH: &str = "/keys";
+/// What a privileged mover may do beyond an ordinary process (the list of VolSync for rsync-tls).
+const PRIVILEGED_CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "CHOWN", "FOWNER", "SETGID"];
+
+/// The pod of one attempt.
+pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> {
+    let security_context = security_context(run)?;
+    let mut volumes = vec![data_volume(run), key_volume(run, &security_context)];
+    let mut mounts = vec![mount("keys", KEYS_PATH)];
+    if run.mode == VolumeMode::Filesystem {
+        mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount("data", DATA_PATH) });
+    }
+    for extra in &run.pod.volumes {
+        let volume = extra_volume(extra)?;
+        mounts.push(mount(&volume.name, &format!("/mnt/{}", extra.mount_path.trim_start_matches('/'))));
+        volumes.push(volume);
+    }
+    Ok(PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        service_account_name: Some(run.account.clone()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        affinity: parse::<Affinity>("moverAffinity", run.pod.affinity.as_ref())?,
+        security_context: Some(security_context),
+        containers: vec![Container {
+            name: run.mover.to_owned(),
+            image: Some(image.to_owned()),
+            command: Some(vec!["/doppel-mover".to_owned(), "run".to_owned()]),
+            env: Some(vec![EnvVar {
+                name: doppel_contract::REQUEST_ENV.to_owned(),
+                // Plain structs of strings and numbers always serialize.
+                value: Some(serde_json::to_string(&run.request).unwrap_or_default()),
+                value_from: None,
+            }]),
+            volume_mounts: Some(mounts),
+            volume_devices: (run.mode == VolumeMode::Block)
+                .then(|| vec![VolumeDevice { name: "data".to_owned(), device_path: BLOCK_PATH.to_owned() }]),
+            resources: Some(resources(run)?),
+            security_context: Some(container_security_context(run.privilege)),
+            ..Container::default()
+        }],
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    })
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn data_volume(run: &MoverRun) -> Volume {
+    Volume {
+        name: "data".to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: run.claim.clone(),
+            read_only: run.read_only.then_some(true),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// The key, as narrow as its reader allows: files of a Secret belong to root, so a mover that is neither root nor in the
+/// volume's group (fsGroup, which the kubelet grants) can only read them by everybody's right. Nobody else is in the pod.
+fn key_volume(run: &MoverRun, security_context: &PodSecurityContext) -> Volume {
+    let runs_as_root = run.privilege == Privilege::Privileged || security_context.run_as_user == Some(0);
+    let mode = if runs_as_root || security_context.fs_group.is_some() { 0o400 } else { 0o444 };
+    Volume {
+        name: "keys".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(run.key_secret.clone()),
+            default_mode: Some(mode),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn extra_volume(extra: &crate::model::replication::ExtraVolume) -> Result<Volume, BuildError> {
+    let mut volume: Volume = parse("moverVolumes", Some(&with_name(extra)))?.unwrap_or_default();
+    volume.name = format!("u-{}", extra.mount_path.replace('/', "-"));
+    Ok(volume)
+}
+
+/// A `Volume` is a `VolumeSource` with a name beside it.
+fn with_name(extra: &crate::model::replication::ExtraVolume) -> serde_json::Value {
+    let mut value = extra.source.clone();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("name".to_owned(), serde_json::Value::String(String::new()));
+    }
+    value
+}
+
+/// The user's context, with what hardening it leaves open filled in.
+fn security_context(run: &MoverRun) -> Result<PodSecurityContext, BuildError> {
+    let given: Option<PodSecurityContext> = parse("moverSecurityContext", run.pod.security_context.as_ref())?;
+    let mut context = given.unwrap_or_default();
+    context
+        .seccomp_profile
+        .get_or_insert_with(|| SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None });
+    if run.privilege == Privilege::Unprivileged {
+        let user = *context.run_as_user.get_or_insert(MOVER_UID);
+        context.run_as_group.get_or_insert(MOVER_UID);
+        context.run_as_non_root.get_or_insert(user != 0);
+    }
+    Ok(context)
+}
+
+fn container_security_context(privilege: Privilege) -> SecurityContext {
+    let privileged = privilege == Privilege::Privileged;
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: privileged.then(|| PRIVILEGED_CAPABILITIES.map(str::to_owned).to_vec()),
+        }),
+        run_as_user: privileged.then_some(0),
+        run_as_non_root: privileged.then_some(false),
+        ..SecurityContext::default()
+    }
+}
+
+/// The user's, or a memory limit that holds the file list of some millions of files and stops a runaway.
+fn resources(run: &MoverRun) -> Result<ResourceRequirements, BuildError> {
+    let given = parse("moverResources", run.pod.resources.as_ref())?;
+    let quantities = |pairs: [(&str, &str); 2]| {
+        Some(pairs.map(|(key, value)| (key.to_owned(), Quantity(value.to_owned()))).into_iter().collect())
+    };
+    Ok(given.unwrap_or_else(|| ResourceRequirements {
+        requests: quantities([("cpu", "10m"), ("memory", "32Mi")]),
+        limits: Some(BTreeMap::from([("memory".to_owned(), Quantity("1Gi".to_owned()))])),
+        claims: None,
+    }))
+}
+
+fn parse<T: DeserializeOwned>(field: &'static str, value: Option<&serde_json::Value>) -> Result<Option<T>, BuildError> {
+    value.map(|value| serde_json::from_value(value.clone())).transpose().map_err(|source| BuildError { field, source })
+}
