@@ -1,1 +1,296 @@
-//! Table and property tests of plans.
+//! Tables and properties of plans.
+
+mod property;
+mod world;
+
+use doppel_contract::{Fault, Line, Report, Retry, Tally, Verdict};
+use jiff::{SignedDuration, Timestamp};
+
+use self::world::{World, at, destination, iteration, source};
+use super::{Outcome, Plan, Wait, plan};
+use crate::model::observed::{Claimed, Key, MoverState, Ownership};
+use crate::model::reason::Reason;
+use crate::model::replication::{Image, Pace, Phase, Publish, Replication, SourceCopy, Trigger};
+use crate::model::schedule::Schedule;
+use crate::model::step::{Ending, Origin, Step};
+
+fn names(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(Step::describe).collect()
+}
+
+fn running(mut wish: Replication) -> Replication {
+    wish.phase = Phase::Running(iteration());
+    wish
+}
+
+fn idle(mut wish: Replication, last_sync: &str, last_manual: Option<&str>) -> Replication {
+    wish.phase = Phase::Idle { last_sync: at(last_sync), last_manual: last_manual.map(str::to_owned) };
+    wish
+}
+
+const NOW: &str = "2026-11-23T10:00:30Z";
+
+fn now() -> Timestamp {
+    at(NOW)
+}
+
+#[test]
+fn the_first_synchronization_begins_at_once_under_every_trigger() {
+    let schedule = Trigger::Schedule(Schedule::parse("0 0 1 1 *").unwrap());
+    for (trigger, manual) in
+        [(schedule, None), (Trigger::Continuous, None), (Trigger::Manual("one".to_owned()), Some("one".to_owned()))]
+    {
+        let wish = Replication { trigger, ..source(SourceCopy::Direct) };
+        let plan = plan(&wish, &World::new().0, now());
+        assert_eq!(plan, Plan { steps: vec![], outcome: Outcome::Begin { manual }, wake_at: None });
+    }
+}
+
+#[test]
+fn a_manual_trigger_fires_once_for_each_value() {
+    let wish = Replication { trigger: Trigger::Manual("two".to_owned()), ..source(SourceCopy::Direct) };
+    let seen = World::new().0;
+    let same = plan(&idle(wish.clone(), NOW, Some("two")), &seen, now());
+    assert_eq!(same.outcome, Outcome::Idle { next_sync: None });
+    let new = plan(&idle(wish, NOW, Some("one")), &seen, now());
+    assert_eq!(new.outcome, Outcome::Begin { manual: Some("two".to_owned()) });
+}
+
+#[test]
+fn a_schedule_counts_from_the_last_success_and_wakes_the_operator() {
+    let trigger = Trigger::Schedule(Schedule::parse("*/5 * * * *").unwrap());
+    let wish = idle(Replication { trigger, ..source(SourceCopy::Direct) }, "2026-11-23T09:58:00Z", None);
+    let before = plan(&wish, &World::new().0, at("2026-11-23T09:59:59Z"));
+    let due = at("2026-11-23T10:00:00Z");
+    assert_eq!(before.outcome, Outcome::Idle { next_sync: Some(due) });
+    assert_eq!(before.wake_at, Some(due));
+    assert_eq!(plan(&wish, &World::new().0, due).outcome, Outcome::Begin { manual: None });
+}
+
+#[test]
+fn a_missing_claim_blocks_and_names_the_field() {
+    let plan = plan(&running(source(SourceCopy::Direct)), &World::new().without_claim().0, now());
+    let Outcome::Blocked(reason) = plan.outcome else { panic!("{plan:?}") };
+    let text = reason.to_string();
+    assert!(text.contains("spec.sourcePVC") && text.contains("\"data\"") && text.contains("\"ns\""), "{text}");
+}
+
+#[test]
+fn a_direct_source_starts_its_mover_on_the_claim_itself() {
+    let plan = plan(&running(source(SourceCopy::Direct)), &World::new().0, now());
+    assert_eq!(
+        names(&plan),
+        [
+            "create Secret volsync-rsync-tls-rs",
+            "apply ServiceAccount volsync-src-rs",
+            "create Job volsync-rsync-tls-src-rs"
+        ]
+    );
+    let Some(Step::StartMover(run)) = plan.steps.last() else { panic!("{plan:?}") };
+    assert_eq!((run.claim.as_str(), run.attempt), ("data", 1));
+}
+
+#[test]
+fn a_snapshot_source_waits_for_the_snapshot_and_not_for_the_claim() {
+    let wish = running(source(SourceCopy::Snapshot { class: None, shape: Default::default() }));
+    let world = World::new().with_surroundings(&wish);
+    let first = plan(&wish, &world.0, now());
+    assert_eq!(names(&first), ["create VolumeSnapshot volsync-rs-src"]);
+    let pending = plan(&wish, &world.clone().with_copy_snapshot(false).0, now());
+    assert!(pending.steps.is_empty());
+    assert!(matches!(pending.outcome, Outcome::Waiting(Wait::SnapshotReady { error: None, .. })));
+    let ready = plan(&wish, &world.with_copy_snapshot(true).0, now());
+    assert_eq!(names(&ready), ["create PersistentVolumeClaim volsync-rs-src", "create Job volsync-rsync-tls-src-rs"]);
+    let Some(Step::CreateClaim(claim)) = ready.steps.first() else { panic!("{ready:?}") };
+    assert_eq!(claim.origin, Origin::Snapshot("volsync-rs-src".to_owned()));
+    assert_eq!(claim.capacity, "3Gi", "the snapshot's restore size goes before the source's size");
+}
+
+#[test]
+fn a_clone_source_copies_the_claim() {
+    let wish = running(source(SourceCopy::Clone(Default::default())));
+    let plan = plan(&wish, &World::new().with_surroundings(&wish).0, now());
+    let Some(Step::CreateClaim(claim)) = plan.steps.first() else { panic!("{plan:?}") };
+    assert_eq!(claim.origin, Origin::Claim("data".to_owned()));
+    assert_eq!(claim.capacity, "2Gi");
+    assert!(matches!(plan.steps.last(), Some(Step::StartMover(_))));
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_never_adopted() {
+    let other = Ownership::Other("Deployment/web".to_owned());
+    let copying = running(source(SourceCopy::Clone(Default::default())));
+    let receiving = running(destination(Publish::Direct));
+    let worlds = [
+        (&copying, World::new().with_surroundings(&copying).with_copy_claim(other.clone())),
+        (&copying, World::new().with_surroundings(&copying).with_account(other.clone())),
+        (&receiving, World::new().with_surroundings(&receiving).with_service(other.clone())),
+        (&receiving, World::new().with_surroundings(&receiving).with_claim_of(other.clone())),
+        (&receiving, World::new().with_surroundings(&receiving).with_job(other, 1, MoverState::Running)),
+    ];
+    for (wish, world) in worlds {
+        let plan = plan(wish, &world.0, now());
+        let Outcome::Blocked(Reason::NotOurs { owner, .. }) = &plan.outcome else { panic!("{plan:?}") };
+        assert_eq!(owner, "Deployment/web");
+        assert!(!plan.steps.iter().any(|step| matches!(step, Step::StartMover(_))), "{plan:?}");
+    }
+}
+
+#[test]
+fn a_given_secret_is_never_generated_and_is_looked_at_again() {
+    let mut wish = running(source(SourceCopy::Direct));
+    world::give_key(&mut wish, "mine");
+    let absent = plan(&wish, &World::new().0, now());
+    assert!(matches!(&absent.outcome, Outcome::Blocked(Reason::SecretMissing { name, .. }) if name == "mine"));
+    assert_eq!(absent.wake_at, Some(now() + SignedDuration::from_secs(15)));
+    let malformed = plan(&wish, &World::new().with_key(Key::Malformed("psk.txt: line 1".to_owned())).0, now());
+    assert!(matches!(malformed.outcome, Outcome::Blocked(Reason::SecretMalformed(_))));
+    assert!(!malformed.steps.iter().any(|step| matches!(step, Step::StartMover(_) | Step::CreateKey { .. })));
+}
+
+#[test]
+fn a_failed_attempt_is_recorded_once_and_followed_by_a_growing_pause() {
+    let mut wish = running(source(SourceCopy::Direct));
+    for (attempt, seconds) in [(1, 10), (2, 20), (3, 40), (5, 160), (6, 300), (50, 300)] {
+        wish.phase = Phase::Running(world::iteration_after(attempt - 1, None));
+        let world = World::new().with_surroundings(&wish).with_ended(&wish, attempt, world::failed(Retry::Later));
+        let plan = plan(&wish, &world.0, now());
+        let expected = at(world::ENDED) + SignedDuration::from_secs(seconds);
+        assert!(
+            matches!(plan.outcome, Outcome::AttemptFailed { attempt: seen, next_attempt, .. }
+                if seen == attempt && next_attempt == expected),
+            "attempt {attempt}: {plan:?}"
+        );
+        assert_eq!((plan.steps.len(), plan.wake_at), (0, Some(expected)));
+    }
+}
+
+#[test]
+fn a_failure_that_only_a_change_can_mend_has_the_longest_pause() {
+    let wish = running(source(SourceCopy::Direct));
+    let world = World::new().with_surroundings(&wish).with_ended(&wish, 1, world::failed(Retry::AfterChange));
+    let plan = plan(&wish, &world.0, now());
+    assert_eq!(plan.wake_at, Some(at(world::ENDED) + SignedDuration::from_mins(5)));
+}
+
+#[test]
+fn the_next_attempt_begins_when_its_time_has_come_and_the_old_job_is_gone() {
+    let mut wish = running(source(SourceCopy::Direct));
+    let due = now() + SignedDuration::from_secs(5);
+    wish.phase = Phase::Running(world::iteration_after(1, Some(due)));
+    let failed = World::new().with_surroundings(&wish).with_ended(&wish, 1, world::failed(Retry::Later));
+    let early = plan(&wish, &failed.0, now());
+    assert_eq!((early.steps.len(), early.outcome, early.wake_at), (0, Outcome::BackingOff, Some(due)));
+    let late = plan(&wish, &failed.0, due);
+    assert_eq!(names(&late), ["delete Job volsync-rsync-tls-src-rs"]);
+    let gone = World::new().with_surroundings(&wish);
+    assert_eq!(plan(&wish, &gone.0, now()).outcome, Outcome::BackingOff);
+    let again = plan(&wish, &gone.0, due);
+    assert!(matches!(again.steps.last(), Some(Step::StartMover(run)) if run.attempt == 2), "{again:?}");
+}
+
+#[test]
+fn a_changed_wish_stops_a_running_mover_and_waits_until_its_pod_is_gone() {
+    let wish = running(source(SourceCopy::Direct));
+    let mut world = World::new().with_surroundings(&wish).with_mover(&wish, MoverState::Running);
+    assert!(plan(&wish, &world.0, now()).steps.is_empty());
+    world.0.job.as_mut().unwrap().fingerprint = "former".to_owned();
+    let plan = plan(&wish, &world.0, now());
+    assert!(matches!(plan.steps[..], [Step::StopMover { ending: Ending::Interrupted, .. }]), "{plan:?}");
+}
+
+#[test]
+fn pausing_holds_the_mover_and_nothing_else() {
+    let wish = Replication { pace: Pace::Paused, ..running(destination(Publish::Direct)) };
+    let fresh = plan(&wish, &World::new().without_claim().0, now());
+    assert_eq!(fresh.outcome, Outcome::Paused);
+    assert!(matches!(fresh.steps.last(), Some(Step::StartMover(run)) if run.pace == Pace::Paused));
+    assert_eq!(fresh.steps.len(), 5, "claim, service, key and account are made all the same: {fresh:?}");
+    let going = World::new().with_surroundings(&wish).with_mover(&wish, MoverState::Running);
+    assert!(matches!(plan(&wish, &going.0, now()).steps[..], [Step::SetPace { pace: Pace::Paused, .. }]));
+}
+
+#[test]
+fn a_source_completes_when_its_container_has_ended() {
+    let wish = running(source(SourceCopy::Direct));
+    let world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+    let plan = plan(&wish, &world.0, now());
+    assert!(matches!(plan.outcome, Outcome::Completed { image: None, end: Some(_) }), "{plan:?}");
+}
+
+#[test]
+fn an_image_is_published_when_it_is_ready_and_not_before() {
+    let wish = running(destination(Publish::Snapshot { class: None }));
+    let ended = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+    let first = plan(&wish, &ended.0, now());
+    assert_eq!(names(&first), ["create VolumeSnapshot volsync-rd-dst-20261123100000"]);
+    let pending = plan(&wish, &ended.clone().with_image(false).0, now());
+    assert!(matches!(pending.outcome, Outcome::Waiting(Wait::SnapshotReady { .. })), "{pending:?}");
+    let ready = plan(&wish, &ended.with_image(true).0, now());
+    let image = Some(Image::Snapshot("volsync-rd-dst-20261123100000".to_owned()));
+    assert!(matches!(ready.outcome, Outcome::Completed { image: published, .. } if published == image));
+}
+
+#[test]
+fn an_image_is_finished_even_when_the_job_is_gone() {
+    let wish = running(destination(Publish::Snapshot { class: None }));
+    let world = World::new().with_surroundings(&wish).with_image(true);
+    let plan = plan(&wish, &world.0, now());
+    assert!(plan.steps.is_empty());
+    assert!(matches!(plan.outcome, Outcome::Completed { end: None, .. }), "{plan:?}");
+}
+
+#[test]
+fn a_larger_capacity_grows_the_claim_and_a_smaller_one_leaves_it() {
+    let wish = running(destination(Publish::Direct));
+    let mut world = World::new().with_surroundings(&wish);
+    world.0.claim.as_mut().unwrap().request = Some("1Gi".to_owned());
+    assert!(names(&plan(&wish, &world.0, now())).contains(&"grow PersistentVolumeClaim volsync-rd-dst".to_owned()));
+    world.0.claim.as_mut().unwrap().request = Some("64Gi".to_owned());
+    assert!(!names(&plan(&wish, &world.0, now())).contains(&"grow PersistentVolumeClaim volsync-rd-dst".to_owned()));
+}
+
+#[test]
+fn cleanup_removes_the_former_image_and_keeps_the_present_one() {
+    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
+    wish.trigger = Trigger::Manual("x".to_owned());
+    wish.image = Some(Image::Snapshot("new".to_owned()));
+    let world = World::new().with_snapshot("new", Claimed::Free).with_snapshot("old", Claimed::Free);
+    let plan = plan(&wish, &world.0, now());
+    assert_eq!(names(&plan), ["delete VolumeSnapshot old"]);
+    assert_eq!(plan.outcome, Outcome::CleaningUp);
+}
+
+#[test]
+fn a_snapshot_that_somebody_else_wants_is_released_and_not_deleted() {
+    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
+    wish.image = Some(Image::Snapshot("new".to_owned()));
+    let world = World::new()
+        .with_snapshot("new", Claimed::InUse)
+        .with_snapshot("populating", Claimed::InUse)
+        .with_snapshot("kept", Claimed::ByUser);
+    assert_eq!(
+        names(&plan(&wish, &world.0, now())),
+        ["release VolumeSnapshot populating", "release VolumeSnapshot kept"]
+    );
+}
+
+#[test]
+fn a_mover_without_report_is_still_understood() {
+    let wish = running(source(SourceCopy::Direct));
+    let mut world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+    if let Some(MoverState::Ended(end)) = world.0.job.as_mut().map(|job| &mut job.mover) {
+        end.report = None;
+        end.success = false;
+        end.reason = "OOMKilled".to_owned();
+    }
+    assert!(matches!(plan(&wish, &world.0, now()).outcome, Outcome::AttemptFailed { attempt: 1, .. }));
+}
+
+fn report(verdict: Verdict) -> Report {
+    Report { verdict, tally: Tally::default(), remarks: Default::default(), elapsed_ms: 1 }
+}
+
+fn failure(retry: Retry) -> Verdict {
+    Verdict::Failed { fault: Fault::Network, retry, message: Line::new("connection refused") }
+}
