@@ -9,6 +9,7 @@
 mod exit;
 mod line;
 mod progress;
+pub mod psk;
 mod report;
 mod request;
 
