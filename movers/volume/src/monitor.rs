@@ -1,0 +1,26 @@
+//! Where an engine reports how far it is. A progress bar, a log and silence are three implementations.
+
+pub use doppel_contract::Phase;
+
+/// Told of progress. Called often, from several threads, so it must be cheap: count, and print elsewhere.
+pub trait Monitor: Sync {
+    /// Another phase began.
+    fn phase(&self, phase: Phase);
+    /// This many more entries and bytes of content were found in the source's tree.
+    fn found(&self, entries: u64, bytes: u64);
+    /// The whole tree is known: what was found until now is the total.
+    fn all_found(&self);
+    /// This many more entries and bytes of content are done, whether they were moved or found unchanged.
+    fn done(&self, entries: u64, bytes: u64);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn phase(&self, _: Phase) {}
+    fn found(&self, _: u64, _: u64) {}
+    fn all_found(&self) {}
+    fn done(&self, _: u64, _: u64) {}
+}

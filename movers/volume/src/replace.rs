@@ -1,0 +1,335 @@
+//! New content for a name, all of it or nothing.
+//!
+//! Content goes to a temporary file in the same directory and takes its name by a rename, so that whoever looks sees
+//! the whole old file or the whole new one, and so does a run that comes after a crash. There is no `fsync` per file:
+//! [`Tree::sync`](crate::tree::Tree::sync) makes a whole run durable at once.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::metadata::{DeviceNumber, Kind};
+use crate::names::Name;
+
+/// How the names of temporary files begin. What a run that died left behind is known, and removed, by it.
+const PREFIX: &[u8] = b".doppel-tmp.";
+/// Hexadecimal digits after the prefix.
+const DIGITS: usize = 16;
+
+/// Whether this is the name of a temporary file of this crate.
+#[must_use]
+pub fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == DIGITS && rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Makes names for temporary files that no other run uses.
+#[derive(Debug)]
+pub struct TemporaryNames {
+    run: u32,
+    next: AtomicU32,
+}
+
+impl Default for TemporaryNames {
+    fn default() -> Self {
+        // The standard library seeds its hashers at random. A collision costs a retry, nothing else.
+        let random = RandomState::new().build_hasher().finish();
+        let [a, b, c, d, ..] = random.to_ne_bytes();
+        Self { run: u32::from_ne_bytes([a, b, c, d]), next: AtomicU32::new(0) }
+    }
+}
+
+impl TemporaryNames {
+    /// Calls `make` with new names until one of them is not taken.
+    ///
+    /// # Errors
+    /// Those of `make`, other than that the name is taken.
+    pub fn with<T>(&self, mut make: impl FnMut(Name<'_>) -> Result<T, Errno>) -> Result<(Temporary, T), Errno> {
+        let mut tries = 0;
+        loop {
+            let temporary = self.next();
+            match make(temporary.name()) {
+                Err(Errno::EXIST) if tries < 1000 => tries += 1,
+                result => return Ok((temporary, result?)),
+            }
+        }
+    }
+
+    fn next(&self) -> Temporary {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let number = (u64::from(self.run) << 32) | u64::from(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut name = [b'0'; PREFIX.len() + DIGITS];
+        let digits = (0..DIGITS).rev().map(|digit| HEX.get((number >> (digit * 4) & 0xf) as usize).copied());
+        for (place, byte) in name.iter_mut().zip(PREFIX.iter().copied().map(Some).chain(digits)) {
+            *place = byte.unwrap_or(b'0');
+        }
+        Temporary(name)
+    }
+}
+
+/// The name of a temporary file.
+#[derive(Debug, Clone, Copy)]
+pub struct Temporary([u8; PREFIX.len() + DIGITS]);
+
+impl Temporary {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> Name<'_> {
+        Name::from_kernel(&self.0)
+    }
+}
+
+/// An entry that does not have its name yet. Dropped before [`NewEntry::commit`], it is gone.
+#[derive(Debug)]
+pub struct NewEntry<'d> {
+    dir: BorrowedFd<'d>,
+    temporary: Temporary,
+    committed: bool,
+}
+
+impl<'d> NewEntry<'d> {
+    /// A symbolic link.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn symlink(dir: BorrowedFd<'d>, names: &TemporaryNames, target: &[u8]) -> Result<Self, Errno> {
+        let (temporary, ()) = names.with(|name| rustix::fs::symlinkat(target, dir, name.bytes()))?;
+        Ok(Self { dir, temporary, committed: false })
+    }
+
+    /// A named pipe, a socket or a device node, accessible to its owner alone.
+    ///
+    /// # Errors
+    /// The kernel's: `EPERM` for a device node without privilege, `EINVAL` for another kind.
+    pub fn special(
+        dir: BorrowedFd<'d>,
+        names: &TemporaryNames,
+        kind: Kind,
+        number: DeviceNumber,
+    ) -> Result<Self, Errno> {
+        let file_type = match kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            Kind::CharacterDevice => FileType::CharacterDevice,
+            Kind::BlockDevice => FileType::BlockDevice,
+            Kind::File | Kind::Directory | Kind::Symlink => return Err(Errno::INVAL),
+        };
+        let device = if kind.is_device() { rustix::fs::makedev(number.major, number.minor) } else { 0 };
+        let mode = Mode::RUSR | Mode::WUSR;
+        let (temporary, ()) = names.with(|name| rustix::fs::mknodat(dir, name.bytes(), file_type, mode, device))?;
+        Ok(Self { dir, temporary, committed: false })
+    }
+
+    /// One more name for the inode that `from` names; a symbolic link itself, not what it points to.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hard_link(
+        dir: BorrowedFd<'d>,
+        names: &TemporaryNames,
+        from: (BorrowedFd<'_>, Name<'_>),
+    ) -> Result<Self, Errno> {
+        let (from_dir, from) = from;
+        let (temporary, ()) =
+            names.with(|name| rustix::fs::linkat(from_dir, from.bytes(), dir, name.bytes(), AtFlags::empty()))?;
+        Ok(Self { dir, temporary, committed: false })
+    }
+
+    /// The directory that it is in, and its name for the time being.
+    #[must_use]
+    pub fn place(&self) -> (BorrowedFd<'d>, Name<'_>) {
+        (self.dir, self.temporary.name())
+    }
+
+    /// Gives the entry its name, replacing what had it before.
+    ///
+    /// # Errors
+    /// The kernel's, `EISDIR` when a directory has that name. The entry can be committed again afterwards.
+    pub fn commit(&mut self, name: Name<'_>) -> Result<(), Errno> {
+        rustix::fs::renameat(self.dir, self.temporary.name().bytes(), self.dir, name.bytes())?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewEntry<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            // If even this fails, the next run removes it.
+            let _ = rustix::fs::unlinkat(self.dir, self.temporary.name().bytes(), AtFlags::empty());
+        }
+    }
+}
+
+/// A file that has content but not yet its name. Dropped before [`NewFile::commit`], it is gone.
+#[derive(Debug)]
+pub struct NewFile<'d> {
+    entry: NewEntry<'d>,
+    fd: OwnedFd,
+    /// Where the next byte goes.
+    position: u64,
+    /// The end of what was really written, holes after it excluded.
+    written: u64,
+}
+
+/// Runs of zeros of this length and more become holes: one block of the usual file systems.
+const HOLE: usize = 4096;
+
+impl<'d> NewFile<'d> {
+    /// A new, empty file in `dir`, readable and writable by its owner alone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create(dir: BorrowedFd<'d>, names: &TemporaryNames) -> Result<Self, Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        let (temporary, fd) =
+            names.with(|name| rustix::fs::openat(dir, name.bytes(), flags, Mode::RUSR | Mode::WUSR))?;
+        Ok(Self { entry: NewEntry { dir, temporary, committed: false }, fd, position: 0, written: 0 })
+    }
+
+    /// Appends these bytes. Long runs of zeros, at block boundaries, become holes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            let zeros = self.hole_at_start(bytes);
+            self.position += zeros as u64;
+            let (_, rest) = bytes.split_at_checked(zeros).unwrap_or_default();
+            let (data, rest) = rest.split_at_checked(self.data_at_start(rest)).unwrap_or_default();
+            self.write(data)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// The open file, for its attributes.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Ends the content: a hole at the end becomes part of the file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn finish(&mut self) -> Result<(), Errno> {
+        if self.position > self.written {
+            rustix::fs::ftruncate(&self.fd, self.position)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name; see [`NewEntry::commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit(&mut self, name: Name<'_>) -> Result<(), Errno> {
+        self.entry.commit(name)
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> Result<(), Errno> {
+        while !data.is_empty() {
+            let count = match rustix::io::pwrite(&self.fd, data, self.position) {
+                Ok(0) => return Err(Errno::NOSPC),
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno),
+            };
+            self.position += count as u64;
+            self.written = self.position;
+            data = data.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// How many bytes at the start of `bytes`, which go to `self.position`, may be left out.
+    fn hole_at_start(&self, bytes: &[u8]) -> usize {
+        if !self.position.is_multiple_of(HOLE as u64) {
+            return 0;
+        }
+        let blocks = bytes.chunks_exact(HOLE).take_while(|block| is_zero(block)).count();
+        blocks * HOLE
+    }
+
+    /// How many bytes at the start of `bytes` are to be written before the next hole.
+    fn data_at_start(&self, bytes: &[u8]) -> usize {
+        let over = usize::try_from(self.position % HOLE as u64).unwrap_or_default();
+        let first = HOLE - over;
+        let Some(rest) = bytes.get(first..) else { return bytes.len() };
+        let blocks = rest.chunks_exact(HOLE);
+        match blocks.clone().position(is_zero) {
+            Some(blocks) => first + blocks * HOLE,
+            None => bytes.len(),
+        }
+    }
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    // Data rarely begins with a zero, so most blocks are done after one comparison.
+    block.first() == Some(&0) && block.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn only_our_own_names_are_temporary() {
+        let names = TemporaryNames::default();
+        assert!(is_temporary(names.next().name().bytes()));
+        assert_ne!(names.next().name(), names.next().name());
+        for other in [&b".doppel-tmp."[..], b".doppel-tmp.0123456789abcdeg", b".doppel-tmp.0123456789abcdef0", b"a"] {
+            assert!(!is_temporary(other));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_committed_leaves_nothing_and_the_old_one_stays() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("f"), "old").unwrap();
+        let dir = std::fs::File::open(root.path()).unwrap();
+        let mut new = NewFile::create(dir.as_fd(), &TemporaryNames::default()).unwrap();
+        new.append(b"new").unwrap();
+        drop(new);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read(root.path().join("f")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn zeros_become_holes() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = std::fs::File::open(root.path()).unwrap();
+        let mut new = NewFile::create(dir.as_fd(), &TemporaryNames::default()).unwrap();
+        new.append(&vec![0; 1 << 20]).unwrap();
+        new.append(b"end").unwrap();
+        new.append(&vec![0; 1 << 20]).unwrap();
+        new.finish().unwrap();
+        new.commit(Name::new(b"f").unwrap()).unwrap();
+        let metadata = std::fs::metadata(root.path().join("f")).unwrap();
+        assert_eq!(metadata.len(), (2 << 20) + 3);
+        assert!(metadata.blocks() * 512 < 64 * 1024, "{} blocks", metadata.blocks());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_appended_is_read(pieces in proptest::collection::vec((any::<bool>(), 0_usize..20_000), 0..8)) {
+            let root = tempfile::tempdir().unwrap();
+            let dir = std::fs::File::open(root.path()).unwrap();
+            let mut new = NewFile::create(dir.as_fd(), &TemporaryNames::default()).unwrap();
+            let mut expected = Vec::new();
+            for (zero, len) in pieces {
+                let piece: Vec<u8> = if zero { vec![0; len] } else { (1..=len).map(|i| i.to_le_bytes()[0]).collect() };
+                new.append(&piece).unwrap();
+                expected.extend_from_slice(&piece);
+            }
+            new.finish().unwrap();
+            new.commit(Name::new(b"f").unwrap()).unwrap();
+            prop_assert_eq!(std::fs::read(root.path().join("f")).unwrap(), expected);
+        }
+    }
+}
