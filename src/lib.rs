@@ -9,7 +9,9 @@
 //! 4. [`apply`] WRITE: performs the steps, rendered by [`resources`].
 //! 5. `report` PURE: what came of it becomes status, conditions and events.
 
+pub mod api;
 pub mod apply;
+pub mod crd;
 pub mod model;
 pub mod replication;
 pub mod resources;
