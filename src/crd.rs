@@ -50,8 +50,7 @@ fn definition(derived: &CustomResourceDefinition) -> Result<Value, Error> {
         shape(root, Place { name: "", foreign: false });
         add_type_and_metadata(root);
     }
-    // What an API server must be able to read; anything it does not know would be lost here, and a test would see it.
-    Ok(serde_json::to_value(serde_json::from_value::<CustomResourceDefinition>(definition)?)?)
+    Ok(definition)
 }
 
 /// Where in a schema a node is.
@@ -90,6 +89,13 @@ fn shape(node: &mut Value, place: Place<'_>) {
     let foreign = place.foreign || FOREIGN.contains(&place.name);
     for unwanted in ["nullable", "default", "title"] {
         schema.remove(unwanted);
+    }
+    for limit in ["minimum", "maximum"] {
+        // Kubernetes' type of a schema holds limits as floating point; 65535 reads better than 65535.0.
+        if let Some(whole) = schema.get(limit).and_then(Value::as_f64).and_then(|limit| format!("{limit}").parse().ok())
+        {
+            schema.insert(limit.into(), Value::Number(whole));
+        }
     }
     shape_description(schema, place.foreign);
     if schema.contains_key("x-kubernetes-int-or-string") {
