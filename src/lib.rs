@@ -11,7 +11,10 @@
 
 pub mod api;
 pub mod apply;
+pub mod args;
 pub mod crd;
 pub mod model;
+pub mod operator;
 pub mod replication;
 pub mod resources;
+pub mod telemetry;

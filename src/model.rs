@@ -3,10 +3,12 @@
 //! Nothing in here knows a client, a clock or a Kubernetes type. Start with [`step`]: it lists everything that this
 //! operator can ever do to a cluster.
 
+pub mod event;
 pub mod name;
 pub mod observed;
 pub mod quantity;
 pub mod reason;
 pub mod replication;
 pub mod schedule;
+pub mod status;
 pub mod step;

@@ -190,6 +190,9 @@ pub enum Mover {
 }
 
 impl Mover {
+    /// The names of all movers.
+    pub const NAMES: &[&str] = &["rsync-tls"];
+
     /// The mover's name in metrics and messages.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,0 +1,65 @@
+# The two commands of the README are `make demo` and `make test`. Each installs, builds and starts what it needs.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+OUT := $(CARGO_TARGET_DIR)/doppel
+CLUSTER := $(OUT)/cluster
+IMAGE := $(OUT)/image.tar
+# The name under which clusters know the image; deploy/kustomization.yaml names it too.
+IMAGE_NAME := doppel.test/doppel:dev
+export CLUSTER IMAGE IMAGE_NAME
+
+CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' -o -name 'go.*')
+
+.PHONY: help
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(CLUSTER): $(CLUSTER_SOURCES)
+	@mkdir -p $(OUT)
+	cd tests/cluster && go build -o $(CLUSTER) .
+
+.PHONY: prerequisites
+prerequisites: $(CLUSTER) ## Install the Debian packages that the clusters and the peers need
+	$(CLUSTER) prerequisites --install
+
+.PHONY: build
+build: ## Build the operator and the mover for release
+	cargo build --release --locked -p doppel -p doppel-mover
+
+.PHONY: image
+image: build $(CLUSTER) ## Pack operator and mover into an OCI image, without Docker
+	deploy/pack-image $(IMAGE) $(IMAGE_NAME)
+
+.PHONY: demo
+demo: prerequisites image ## A volume of one real cluster becomes a volume of another
+	tests/demo/run
+
+.PHONY: demo-down
+demo-down: $(CLUSTER) ## Remove everything that the demo made
+	$(CLUSTER) down --all
+
+.PHONY: check
+check: ## Format, lints, generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet .
+
+.PHONY: test
+test: prerequisites check image ## Every test: units, movers against stock peers, controllers, two clusters end to end
+	tests/run
+
+.PHONY: bench-sync
+bench-sync: prerequisites image ## Seconds from a manual trigger to lastManualSync, cluster to cluster
+	bench/sync
+
+.PHONY: bench-rsync
+bench-rsync: prerequisites build ## Side by side with rsync and stunnel as VolSync runs them
+	bench/rsync
+
+.PHONY: crds
+crds: ## Write the generated CRDs
+	cargo run --locked -q -p doppel -- crds >crds/crds.yaml

@@ -1,0 +1,125 @@
+//! What a status says, the same for both kinds.
+
+use jiff::Timestamp;
+
+use super::replication::Image;
+
+/// A status, apart from its spelling in the API.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Status {
+    /// Begin of the iteration under way; absent when none is.
+    pub last_sync_start: Option<Timestamp>,
+    /// End of the last success.
+    pub last_sync: Option<Timestamp>,
+    /// How long the last success took, as Go writes durations.
+    pub last_duration: Option<String>,
+    /// When the schedule fires next.
+    pub next_sync: Option<Timestamp>,
+    /// The manual trigger's value that the last success answered.
+    pub last_manual: Option<String>,
+    /// How the last mover ended.
+    pub latest_mover: MoverStatus,
+    /// The condition `Synchronizing`.
+    pub condition: Option<Condition>,
+    /// What is to be remembered of the iteration under way.
+    pub current: Option<CurrentSync>,
+    /// Where a destination listens.
+    pub address: Option<String>,
+    /// The generated key's Secret.
+    pub key_secret: Option<String>,
+    /// A destination's published image.
+    pub image: Option<Image>,
+}
+
+/// How the last mover ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MoverStatus {
+    /// Successful or Failed; absent before the first end.
+    pub result: Option<MoverResult>,
+    /// Its last words.
+    pub logs: Option<String>,
+}
+
+/// A mover's result as VolSync spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoverResult {
+    /// `Successful`
+    Successful,
+    /// `Failed`
+    Failed,
+}
+
+/// The condition `Synchronizing`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Why.
+    pub reason: ConditionReason,
+    /// In words.
+    pub message: String,
+    /// Since when its status (true or false) is what it is.
+    pub since: Timestamp,
+}
+
+/// The reasons of the condition `Synchronizing`, VolSync's and `Paused`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConditionReason {
+    /// An iteration is under way.
+    SyncInProgress,
+    /// Nothing to do before the schedule fires.
+    WaitingForSchedule,
+    /// Nothing to do before the manual trigger changes.
+    WaitingForManual,
+    /// What the last iteration left is being removed.
+    CleaningUp,
+    /// An iteration is under way, but its mover is held by `spec.paused`.
+    Paused,
+    /// Something failed, or has to be changed first.
+    Error,
+}
+
+impl ConditionReason {
+    /// The condition's status.
+    #[must_use]
+    pub fn is_synchronizing(self) -> bool {
+        self == Self::SyncInProgress
+    }
+
+    /// As the API spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SyncInProgress => "SyncInProgress",
+            Self::WaitingForSchedule => "WaitingForSchedule",
+            Self::WaitingForManual => "WaitingForManual",
+            Self::CleaningUp => "CleaningUp",
+            Self::Paused => "Paused",
+            Self::Error => "Error",
+        }
+    }
+
+    /// Reads what [`ConditionReason::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::SyncInProgress,
+            Self::WaitingForSchedule,
+            Self::WaitingForManual,
+            Self::CleaningUp,
+            Self::Paused,
+            Self::Error,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+    }
+}
+
+/// What is to be remembered of the iteration under way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CurrentSync {
+    /// The manual trigger's value when it began.
+    pub manual: Option<String>,
+    /// How many attempts failed.
+    pub failed_attempts: u32,
+    /// When the next attempt begins.
+    pub next_attempt: Option<Timestamp>,
+}

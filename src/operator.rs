@@ -1,0 +1,152 @@
+//! Composition root: client, lease, watches, probes and metrics, and their common end. The only place that spawns.
+
+mod watches;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::runtime::controller::{Action, Controller};
+use kube::{Api, Client};
+use kube_lease_manager::LeaseManagerError;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::api::destination::ReplicationDestination;
+use crate::api::source::ReplicationSource;
+use crate::args::OperatorArgs;
+use crate::replication::interpret::Kind;
+use crate::replication::{Context, reconcile};
+use crate::telemetry::events::Events;
+use crate::telemetry::lease::Lease;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{self, Readiness};
+
+/// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
+const CONCURRENCY: u16 = 50;
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// There is no API server to talk to.
+    #[error("connecting to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// The Lease could not be had, or was lost: another instance may act now, so this one must not.
+    #[error("the Lease was lost{}", .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    Lease(Option<LeaseManagerError>),
+    /// Probes, metrics or signals.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs the operator until it is told to end (SIGTERM or SIGINT; a second one ends it at once).
+///
+/// # Errors
+/// When it cannot start, or must not go on.
+pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
+    let mut signals = Signals::new()?;
+    let client = Client::try_default().await?;
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let probes = server::probes(args.health_probe_bind_address, readiness.clone());
+    let scrapes = server::metrics(args.metrics_bind_address, metrics.clone());
+    tokio::select! {
+        ended = act(client, &args, metrics, readiness, &mut signals) => ended,
+        failed = probes => Ok(failed?),
+        failed = scrapes => Ok(failed?),
+    }
+}
+
+/// Waits for the Lease, then works until a signal, and gives the Lease up.
+async fn act(
+    client: Client,
+    args: &OperatorArgs,
+    metrics: Metrics,
+    readiness: Readiness,
+    signals: &mut Signals,
+) -> Result<(), OperatorError> {
+    // A waiting instance is ready too: it does what it should.
+    readiness.set();
+    if !args.leader_elect {
+        return work(client, args, metrics, signals).await;
+    }
+    let lease = Lease::new(client.clone(), &args.namespace, &args.identity).await;
+    let lease = lease.map_err(|error| OperatorError::Lease(Some(error)))?;
+    tokio::select! {
+        acquired = lease.acquired() => acquired.map_err(|error| OperatorError::Lease(Some(error)))?,
+        () = signals.next() => return Ok(()),
+    }
+    tracing::info!(identity = args.identity, "Lease was acquired");
+    let ended = tokio::select! {
+        ended = work(client, args, metrics, signals) => ended,
+        error = lease.lost() => Err(OperatorError::Lease(error)),
+    };
+    lease.release().await;
+    ended
+}
+
+/// Runs both controllers. At the first signal passes that are under way are finished, at the second they are not.
+async fn work(
+    client: Client,
+    args: &OperatorArgs,
+    metrics: Metrics,
+    signals: &mut Signals,
+) -> Result<(), OperatorError> {
+    let events = Events::new(client.clone(), args.identity.clone());
+    let context = Arc::new(Context::new(client.clone(), args.mover_image.clone(), events, metrics));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let sources = controller::<ReplicationSource>(client.clone(), context.clone(), stopping(stopped.clone()));
+    let destinations = controller::<ReplicationDestination>(client, context, stopping(stopped));
+    let controllers = async { futures::join!(sources, destinations) };
+    tokio::pin!(controllers);
+    tokio::select! {
+        _ = &mut controllers => return Ok(()),
+        () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
+    }
+    stop.send_replace(true);
+    tokio::select! {
+        _ = &mut controllers => {}
+        () = signals.next() => tracing::warn!("Second signal was received"),
+    }
+    Ok(())
+}
+
+async fn stopping(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is an end too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn controller<K: Kind>(
+    client: Client,
+    context: Arc<Context>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
+    let controller = Controller::new(Api::<K>::all(client.clone()), kube::runtime::watcher::Config::default());
+    watches::attach(controller, &client)
+        .with_config(config)
+        .graceful_shutdown_on(stop)
+        .run(reconcile::<K>, |_, error, _| -> Action { match *error {} }, context)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(kind = K::ROLE.kind(), %error, "Controller queue reported an error");
+            }
+        })
+        .await;
+}

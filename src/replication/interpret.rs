@@ -1,0 +1,191 @@
+//! PURE: what an object says becomes a [`Replication`], or a reason why it cannot.
+//!
+//! Everything that can be wrong with a spec is found here, before anything is done to the cluster.
+
+mod destination;
+mod source;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::common::{MoverConfig, Trigger as TriggerSpec};
+use crate::model::reason::Reason;
+use crate::model::replication::{ExtraVolume, Iteration, Pace, Phase, PodSettings, Replication, Role, Trigger};
+use crate::model::schedule::Schedule;
+use crate::model::status::Status;
+
+/// One of the two kinds.
+pub trait Kind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Default
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Which.
+    const ROLE: Role;
+
+    /// What the object asks for.
+    fn interpret(&self) -> Interpretation;
+
+    /// What its status says.
+    fn status(&self) -> Status;
+
+    /// Whether it has a status at all.
+    fn has_status(&self) -> bool;
+
+    /// Replaces what its status says; parts that this operator does not write are left alone.
+    fn set_status(&mut self, status: Status);
+
+    /// The claims that it names.
+    fn claims(&self) -> Vec<&str>;
+}
+
+/// What came of reading an object.
+#[derive(Debug, Clone)]
+pub enum Interpretation {
+    /// A valid wish.
+    Wish(Box<Replication>),
+    /// Another operator's: not even its status is touched.
+    External,
+    /// Something has to be changed first.
+    Refused(Reason),
+}
+
+impl From<Result<Option<Replication>, Reason>> for Interpretation {
+    fn from(result: Result<Option<Replication>, Reason>) -> Self {
+        match result {
+            Ok(Some(wish)) => Self::Wish(Box::new(wish)),
+            Ok(None) => Self::External,
+            Err(reason) => Self::Refused(reason),
+        }
+    }
+}
+
+/// One section of a spec that chooses a mover.
+struct Section {
+    field: &'static str,
+    mover: &'static str,
+    present: bool,
+}
+
+/// What the sections of a spec choose together.
+enum Choice {
+    RsyncTls,
+    External,
+}
+
+/// Exactly one section must be there, and its mover must be one that this version has.
+fn choose(sections: &[Section], all: &'static str) -> Result<Choice, Reason> {
+    let present: Vec<_> = sections.iter().filter(|section| section.present).collect();
+    match present[..] {
+        [] => Err(Reason::NoMover(all)),
+        [one] => match one.mover {
+            "rsync-tls" => Ok(Choice::RsyncTls),
+            "external" => Ok(Choice::External),
+            mover => Err(Reason::MoverMissing { field: one.field, mover }),
+        },
+        _ => {
+            let fields: Vec<_> = present.iter().map(|section| section.field).collect();
+            Err(Reason::SeveralMovers(fields.join(" and ")))
+        }
+    }
+}
+
+/// `manual` goes before `schedule`; neither means one synchronization after the other.
+fn trigger(spec: Option<&TriggerSpec>) -> Result<Trigger, Reason> {
+    let set = |value: Option<&String>| value.filter(|text| !text.is_empty()).cloned();
+    let Some(spec) = spec else {
+        return Ok(Trigger::Continuous);
+    };
+    if let Some(tag) = set(spec.manual.as_ref()) {
+        return Ok(Trigger::Manual(tag));
+    }
+    match set(spec.schedule.as_ref()) {
+        Some(schedule) => Ok(Trigger::Schedule(Schedule::parse(&schedule)?)),
+        None => Ok(Trigger::Continuous),
+    }
+}
+
+fn pace(paused: Option<bool>) -> Pace {
+    if paused == Some(true) { Pace::Paused } else { Pace::Running }
+}
+
+/// Where the iteration stands. One that VolSync began has no memory of its trigger: it answers the present one.
+fn phase(status: &Status, trigger: &Trigger) -> Phase {
+    if let Some(since) = status.last_sync_start {
+        let (manual, failed_attempts, next_attempt) = match &status.current {
+            Some(current) => (current.manual.clone(), current.failed_attempts, current.next_attempt),
+            None => match trigger {
+                Trigger::Manual(tag) => (Some(tag.clone()), 0, None),
+                Trigger::Schedule(_) | Trigger::Continuous => (None, 0, None),
+            },
+        };
+        return Phase::Running(Iteration { since, manual, failed_attempts, next_attempt, last_sync: status.last_sync });
+    }
+    match status.last_sync {
+        Some(last_sync) => Phase::Idle { last_sync, last_manual: status.last_manual.clone() },
+        None => Phase::Never,
+    }
+}
+
+/// A name that must not be empty when it is given.
+fn name(value: Option<&String>) -> Option<String> {
+    value.filter(|name| !name.is_empty()).cloned()
+}
+
+fn pod_settings(mover: &MoverConfig) -> Result<PodSettings, Reason> {
+    let MoverConfig {
+        mover_security_context,
+        mover_service_account,
+        mover_pod_labels,
+        mover_resources,
+        mover_affinity,
+        mover_volumes,
+    } = mover;
+    let mut volumes = Vec::new();
+    for volume in mover_volumes.iter().flatten() {
+        volumes.push(ExtraVolume {
+            mount_path: volume.mount_path.clone(),
+            source: json("spec.rsyncTLS.moverVolumes", &volume.volume_source)?,
+        });
+    }
+    Ok(PodSettings {
+        security_context: passed("spec.rsyncTLS.moverSecurityContext", mover_security_context.as_ref())?,
+        service_account: name(mover_service_account.as_ref()),
+        labels: pairs(mover_pod_labels.as_ref()),
+        resources: passed("spec.rsyncTLS.moverResources", mover_resources.as_ref())?,
+        affinity: passed("spec.rsyncTLS.moverAffinity", mover_affinity.as_ref())?,
+        volumes,
+    })
+}
+
+/// A Kubernetes object that is carried through.
+fn passed<T: Serialize>(field: &'static str, value: Option<&T>) -> Result<Option<serde_json::Value>, Reason> {
+    value.map(|value| json(field, value)).transpose()
+}
+
+fn json<T: Serialize>(field: &'static str, value: &T) -> Result<serde_json::Value, Reason> {
+    serde_json::to_value(value).map_err(|error| Reason::FieldInvalid { field, why: error.to_string() })
+}
+
+fn pairs(map: Option<&BTreeMap<String, String>>) -> Vec<(String, String)> {
+    map.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn empty_source(allow: Option<bool>) -> doppel_contract::EmptySource {
+    if allow == Some(true) { doppel_contract::EmptySource::Accept } else { doppel_contract::EmptySource::Refuse }
+}

@@ -1,0 +1,176 @@
+//! ReplicationDestination.
+
+use k8s_openapi::api::core::v1::TypedLocalObjectReference;
+
+use super::{
+    Choice, Interpretation, Kind, Section, choose, empty_source, name, pace, pairs, phase, pod_settings, trigger,
+};
+use crate::api::common::CopyMethod;
+use crate::api::destination::{
+    DestinationRsyncTls, DestinationRsyncTlsStatus, DestinationVolumeOptions, ReplicationDestination,
+    ReplicationDestinationSpec,
+};
+use crate::model::name as names;
+use crate::model::reason::Reason;
+use crate::model::replication::{
+    Direction, Image, KeySource, Lifetime, Listen, Meeting, Mover, Publish, Replication, Role, RsyncTls, Target,
+    VolumeMode,
+};
+use crate::model::status::Status;
+use crate::replication::owner_of;
+
+/// What a Service is annotated with when the user does not say: on AWS a load balancer that passes TCP through.
+const DEFAULT_SERVICE_ANNOTATION: (&str, &str) = ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb");
+const SNAPSHOT_GROUP: &str = "snapshot.storage.k8s.io";
+const WITHOUT_CLAIM: &str = " when destinationPVC is not";
+
+impl Kind for ReplicationDestination {
+    const ROLE: Role = Role::Destination;
+
+    fn interpret(&self) -> Interpretation {
+        interpret(self).into()
+    }
+
+    fn status(&self) -> Status {
+        let Some(status) = &self.status else {
+            return Status::default();
+        };
+        Status {
+            key_secret: status.rsync_tls.as_ref().and_then(|rsync| rsync.key_secret.clone()),
+            address: status.rsync_tls.as_ref().and_then(|rsync| rsync.address.clone()),
+            image: status.latest_image.as_ref().map(read_image),
+            ..super::status::read(&status.sync)
+        }
+    }
+
+    fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    fn set_status(&mut self, status: Status) {
+        let written = self.status.get_or_insert_default();
+        let has_meeting = status.key_secret.is_some() || status.address.is_some();
+        written.rsync_tls = has_meeting.then(|| DestinationRsyncTlsStatus {
+            key_secret: status.key_secret.clone(),
+            address: status.address.clone(),
+            port: None,
+        });
+        written.latest_image = status.image.as_ref().map(write_image);
+        super::status::write(&mut written.sync, status);
+    }
+
+    fn claims(&self) -> Vec<&str> {
+        let section = self.spec.rsync_tls.as_ref();
+        section.and_then(|rsync| rsync.volume.destination_pvc.as_deref()).into_iter().collect()
+    }
+}
+
+fn read_image(reference: &TypedLocalObjectReference) -> Image {
+    let name = reference.name.clone();
+    if reference.kind == "VolumeSnapshot" { Image::Snapshot(name) } else { Image::Claim(name) }
+}
+
+fn write_image(image: &Image) -> TypedLocalObjectReference {
+    let (group, kind, name) = match image {
+        Image::Claim(name) => ("", "PersistentVolumeClaim", name),
+        Image::Snapshot(name) => (SNAPSHOT_GROUP, "VolumeSnapshot", name),
+    };
+    TypedLocalObjectReference { api_group: Some(group.to_owned()), kind: kind.to_owned(), name: name.clone() }
+}
+
+fn interpret(object: &ReplicationDestination) -> Result<Option<Replication>, Reason> {
+    // Destructured, so that a new section cannot be forgotten.
+    let ReplicationDestinationSpec { trigger: trigger_spec, rsync, rsync_tls, rclone, restic, external, paused } =
+        &object.spec;
+    let section = |field, mover, present| Section { field, mover, present };
+    let sections = [
+        section("spec.rsync", "rsync", rsync.is_some()),
+        section("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
+        section("spec.rclone", "rclone", rclone.is_some()),
+        section("spec.restic", "restic", restic.is_some()),
+        section("spec.external", "external", external.is_some()),
+    ];
+    let all = "spec.rsyncTLS, spec.rsync, spec.rclone, spec.restic";
+    let (Choice::RsyncTls, Some(section)) = (choose(&sections, all)?, rsync_tls) else {
+        return Ok(None);
+    };
+    let owner = owner_of(Role::Destination, object);
+    let trigger = trigger(trigger_spec.as_ref())?;
+    let status = object.status();
+    Ok(Some(Replication {
+        direction: Direction::Destination { publish: publish(&section.volume)?, target: target(section)? },
+        mover: Mover::RsyncTls(rsync_tls_of(section, names::rsync_tls_secret(&owner))?),
+        pace: pace(*paused),
+        phase: phase(&status, &trigger),
+        image: status.image,
+        trigger,
+        owner,
+    }))
+}
+
+fn publish(options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
+    match options.copy_method {
+        Some(CopyMethod::Direct | CopyMethod::None) => Ok(Publish::Direct),
+        Some(CopyMethod::Snapshot) => {
+            Ok(Publish::Snapshot { class: name(options.volume_snapshot_class_name.as_ref()) })
+        }
+        Some(CopyMethod::Clone) => {
+            Err(Reason::CopyMethod { value: "Clone".to_owned(), allowed: "Direct, None, or Snapshot" })
+        }
+        None => Err(Reason::FieldMissing { field: "spec.rsyncTLS.copyMethod", when: ": Direct or Snapshot" }),
+    }
+}
+
+fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
+    let DestinationVolumeOptions {
+        copy_method: _,
+        capacity,
+        storage_class_name,
+        access_modes,
+        volume_snapshot_class_name: _,
+        destination_pvc,
+        cleanup_temp_pvc,
+    } = &section.volume;
+    if let Some(claim) = name(destination_pvc.as_ref()) {
+        return Ok(Target::Existing(claim));
+    }
+    let missing = |field| Reason::FieldMissing { field, when: WITHOUT_CLAIM };
+    let access_modes = access_modes.clone().filter(|modes| !modes.is_empty()).ok_or_else(|| missing("accessModes"))?;
+    let capacity = capacity.as_ref().ok_or_else(|| missing("capacity"))?;
+    let block = section.volume_mode.as_deref() == Some("Block");
+    Ok(Target::Dynamic {
+        capacity: capacity.0.clone(),
+        storage_class: storage_class_name.clone(),
+        access_modes,
+        mode: if block { VolumeMode::Block } else { VolumeMode::Filesystem },
+        lifetime: if *cleanup_temp_pvc == Some(true) { Lifetime::Temporary } else { Lifetime::Kept },
+    })
+}
+
+fn rsync_tls_of(section: &DestinationRsyncTls, generated_secret: String) -> Result<RsyncTls, Reason> {
+    let DestinationRsyncTls {
+        volume: _,
+        volume_mode: _,
+        key_secret,
+        service_type,
+        service_annotations,
+        allow_empty_source,
+        mover,
+    } = section;
+    let (key, value) = DEFAULT_SERVICE_ANNOTATION;
+    let annotations = match service_annotations {
+        Some(given) => pairs(Some(given)),
+        None => vec![(key.to_owned(), value.to_owned())],
+    };
+    let service_type = name(service_type.as_ref()).unwrap_or_else(|| "ClusterIP".to_owned());
+    if !matches!(service_type.as_str(), "ClusterIP" | "LoadBalancer" | "NodePort") {
+        let why = format!("{service_type:?} must be ClusterIP, LoadBalancer or NodePort");
+        return Err(Reason::FieldInvalid { field: "spec.rsyncTLS.serviceType", why });
+    }
+    Ok(RsyncTls {
+        key: name(key_secret.as_ref()).map_or(KeySource::Generated(generated_secret), KeySource::Given),
+        meeting: Meeting::Listen(Listen { service_type, annotations }),
+        empty_source: empty_source(*allow_empty_source),
+        pod: pod_settings(mover)?,
+    })
+}

@@ -1,0 +1,146 @@
+//! ReplicationSource.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use super::{Choice, Interpretation, Kind, Section, choose, empty_source, name, pace, phase, pod_settings, trigger};
+use crate::api::common::CopyMethod;
+use crate::api::source::{
+    ReplicationSource, ReplicationSourceSpec, SourceRsyncTls, SourceRsyncTlsStatus, SourceVolumeOptions,
+};
+use crate::model::name as names;
+use crate::model::reason::Reason;
+use crate::model::replication::{
+    CopyShape, Direction, KeySource, Meeting, Mover, Replication, Role, RsyncTls, SourceCopy,
+};
+use crate::model::status::Status;
+use crate::replication::owner_of;
+
+/// The port of a destination where none is given.
+const DEFAULT_PORT: i32 = 8000;
+
+impl Kind for ReplicationSource {
+    const ROLE: Role = Role::Source;
+
+    fn interpret(&self) -> Interpretation {
+        interpret(self).into()
+    }
+
+    fn status(&self) -> Status {
+        let Some(status) = &self.status else {
+            return Status::default();
+        };
+        let key_secret = status.rsync_tls.as_ref().and_then(|rsync| rsync.key_secret.clone());
+        Status { key_secret, ..super::status::read(&status.sync) }
+    }
+
+    fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    fn set_status(&mut self, status: Status) {
+        let written = self.status.get_or_insert_default();
+        written.rsync_tls = status.key_secret.clone().map(|secret| SourceRsyncTlsStatus { key_secret: Some(secret) });
+        super::status::write(&mut written.sync, status);
+    }
+
+    fn claims(&self) -> Vec<&str> {
+        self.spec.source_pvc.iter().map(String::as_str).collect()
+    }
+}
+
+fn interpret(object: &ReplicationSource) -> Result<Option<Replication>, Reason> {
+    // Destructured, so that a new section cannot be forgotten.
+    let ReplicationSourceSpec {
+        source_pvc,
+        trigger: trigger_spec,
+        rsync,
+        rsync_tls,
+        rclone,
+        restic,
+        syncthing,
+        external,
+        paused,
+    } = &object.spec;
+    let section = |field, mover, present| Section { field, mover, present };
+    let sections = [
+        section("spec.rsync", "rsync", rsync.is_some()),
+        section("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
+        section("spec.rclone", "rclone", rclone.is_some()),
+        section("spec.restic", "restic", restic.is_some()),
+        section("spec.syncthing", "syncthing", syncthing.is_some()),
+        section("spec.external", "external", external.is_some()),
+    ];
+    let all = "spec.rsyncTLS, spec.rsync, spec.rclone, spec.restic, spec.syncthing";
+    let (Choice::RsyncTls, Some(section)) = (choose(&sections, all)?, rsync_tls) else {
+        return Ok(None);
+    };
+    let owner = owner_of(Role::Source, object);
+    let claim = name(source_pvc.as_ref()).ok_or(Reason::FieldMissing { field: "spec.sourcePVC", when: "" })?;
+    let trigger = trigger(trigger_spec.as_ref())?;
+    let status = object.status();
+    Ok(Some(Replication {
+        direction: Direction::Source { claim, copy: copy(&section.volume)? },
+        mover: Mover::RsyncTls(rsync_tls_of(section, names::rsync_tls_secret(&owner))?),
+        pace: pace(*paused),
+        phase: phase(&status, &trigger),
+        image: None,
+        trigger,
+        owner,
+    }))
+}
+
+fn copy(options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
+    let SourceVolumeOptions { copy_method, capacity, storage_class_name, access_modes, volume_snapshot_class_name } =
+        options;
+    let shape = CopyShape {
+        capacity: capacity.as_ref().map(|quantity| quantity.0.clone()),
+        storage_class: storage_class_name.clone(),
+        access_modes: access_modes.clone(),
+    };
+    match copy_method {
+        Some(CopyMethod::Direct | CopyMethod::None) => Ok(SourceCopy::Direct),
+        Some(CopyMethod::Clone) => Ok(SourceCopy::Clone(shape)),
+        Some(CopyMethod::Snapshot) => {
+            Ok(SourceCopy::Snapshot { class: name(volume_snapshot_class_name.as_ref()), shape })
+        }
+        None => Err(Reason::FieldMissing { field: "spec.rsyncTLS.copyMethod", when: ": Direct, Clone or Snapshot" }),
+    }
+}
+
+fn rsync_tls_of(section: &SourceRsyncTls, generated_secret: String) -> Result<RsyncTls, Reason> {
+    let SourceRsyncTls { volume: _, key_secret, address, port, allow_empty_source, mover } = section;
+    Ok(RsyncTls {
+        key: name(key_secret.as_ref()).map_or(KeySource::Generated(generated_secret), KeySource::Given),
+        meeting: Meeting::Call { address: host(address.as_ref())?, port: port_number(*port)? },
+        empty_source: empty_source(*allow_empty_source),
+        pod: pod_settings(mover)?,
+    })
+}
+
+/// A host name or an IP address, without brackets.
+fn host(address: Option<&String>) -> Result<String, Reason> {
+    const FIELD: &str = "spec.rsyncTLS.address";
+    let address = name(address).ok_or(Reason::FieldMissing {
+        field: FIELD,
+        when: ": the address in the status of the ReplicationDestination",
+    })?;
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&address);
+    let is_address = bare.parse::<IpAddr>().is_ok();
+    let is_name = bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if is_address || (is_name && bare == address && !bare.is_empty()) {
+        return Ok(bare.to_owned());
+    }
+    let why = format!(
+        "{address:?} is neither a host name nor an IP address; write it without a scheme or a port (that is spec.rsyncTLS.port)"
+    );
+    Err(Reason::FieldInvalid { field: FIELD, why })
+}
+
+fn port_number(port: Option<i32>) -> Result<NonZeroU16, Reason> {
+    let number = port.unwrap_or(DEFAULT_PORT);
+    u16::try_from(number).ok().and_then(NonZeroU16::new).ok_or_else(|| Reason::FieldInvalid {
+        field: "spec.rsyncTLS.port",
+        why: format!("{number} is not a TCP port; it must be from 1 to 65535"),
+    })
+}

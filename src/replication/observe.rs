@@ -1,0 +1,265 @@
+//! READ: the world around one object, reduced to [`Observed`]. Reads exactly what the wish refers to, decides nothing.
+
+mod mover;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use kube::api::{Api, ListParams};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use doppel_contract::psk;
+
+use crate::model::name;
+use crate::model::observed::{self, Claimed, Key, Observed, Ownership, Privilege};
+use crate::model::replication::{
+    Direction, KeySource, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
+};
+use crate::resources::secret::PSK_KEY;
+use crate::resources::snapshot::VolumeSnapshot;
+
+/// Looks at the world around one object.
+///
+/// # Errors
+/// When the API server cannot be read.
+pub async fn observe(client: &Client, wish: &Replication) -> kube::Result<Observed> {
+    let reader = Reader { client, owner: &wish.owner };
+    let Mover::RsyncTls(rsync) = &wish.mover;
+    // An idle object needs nothing but what cleanup removes.
+    let (volumes, job, surroundings) = match &wish.phase {
+        Phase::Never => return Ok(Observed::default()),
+        Phase::Idle { .. } => {
+            let (volumes, job) = futures::try_join!(reader.volumes(wish), reader.job())?;
+            (volumes, job, Observed::default())
+        }
+        Phase::Running(_) => futures::try_join!(reader.volumes(wish), reader.job(), reader.surroundings(rsync))?,
+    };
+    Ok(Observed { job, ..merge(volumes, surroundings) })
+}
+
+/// Volumes of the one, surroundings of the other.
+fn merge(volumes: Observed, surroundings: Observed) -> Observed {
+    let Observed { claim, copy_claim, copy_snapshot, image, snapshots, .. } = volumes;
+    Observed { claim, copy_claim, copy_snapshot, image, snapshots, ..surroundings }
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    owner: &'a Owner,
+}
+
+impl Reader<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.owner.namespace)
+    }
+
+    async fn get<K>(&self, name: &str) -> kube::Result<Option<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        self.api::<K>().get_opt(name).await
+    }
+
+    async fn claim(&self, name: &str) -> kube::Result<Option<observed::Claim>> {
+        Ok(self.get::<PersistentVolumeClaim>(name).await?.map(|claim| self.to_claim(&claim)))
+    }
+
+    async fn snapshot(&self, name: &str) -> kube::Result<Option<observed::Snapshot>> {
+        Ok(self.get::<VolumeSnapshot>(name).await?.map(|snapshot| self.to_snapshot(&snapshot)))
+    }
+
+    async fn volumes(&self, wish: &Replication) -> kube::Result<Observed> {
+        match &wish.direction {
+            Direction::Source { claim, copy: _ } => self.source_volumes(claim).await,
+            Direction::Destination { target, publish } => self.destination_volumes(wish, target, publish).await,
+        }
+    }
+
+    /// The copies are looked for under every copy method, so that those of a former one are cleaned up.
+    async fn source_volumes(&self, claim: &str) -> kube::Result<Observed> {
+        let copy_name = name::source_copy(self.owner);
+        let (claim, copy_claim, copy_snapshot) =
+            futures::try_join!(self.claim(claim), self.claim(&copy_name), self.snapshot(&copy_name))?;
+        let snapshots = copy_snapshot.iter().cloned().collect();
+        Ok(Observed { claim, copy_claim, copy_snapshot, snapshots, ..Observed::default() })
+    }
+
+    async fn destination_volumes(
+        &self,
+        wish: &Replication,
+        target: &Target,
+        publish: &Publish,
+    ) -> kube::Result<Observed> {
+        let claim_name = match target {
+            Target::Existing(name) => name.clone(),
+            Target::Dynamic { .. } => name::destination_claim(self.owner),
+        };
+        let (claim, snapshots) = futures::try_join!(self.claim(&claim_name), self.own_snapshots())?;
+        let image = match (&wish.phase, publish) {
+            (Phase::Running(running), Publish::Snapshot { .. }) => {
+                let image_name = name::image(&claim_name, running.since);
+                snapshots.iter().find(|snapshot| snapshot.name == image_name).cloned()
+            }
+            _ => None,
+        };
+        Ok(Observed { claim, image, snapshots, ..Observed::default() })
+    }
+
+    /// Snapshots that carry the label of this operator's children; whose they are is in each.
+    async fn own_snapshots(&self) -> kube::Result<Vec<observed::Snapshot>> {
+        let (key, value) = name::CREATED_BY;
+        let selector = ListParams::default().labels(&format!("{key}={value}"));
+        match self.api::<VolumeSnapshot>().list(&selector).await {
+            Ok(snapshots) => Ok(snapshots.iter().map(|snapshot| self.to_snapshot(snapshot)).collect()),
+            // A cluster without the snapshot API has none.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn surroundings(&self, rsync: &RsyncTls) -> kube::Result<Observed> {
+        let account = rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
+        let service = name::rsync_tls(self.owner);
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let (key, account, service, namespace) = futures::try_join!(
+            self.key(&rsync.key),
+            self.get::<ServiceAccount>(&account),
+            self.get::<Service>(&service),
+            namespaces.get_metadata(&self.owner.namespace),
+        )?;
+        let allows = |value: &String| value.eq_ignore_ascii_case("true");
+        let privileged = namespace.annotations().get(name::PRIVILEGED_MOVERS_ANNOTATION).is_some_and(allows);
+        Ok(Observed {
+            key,
+            account: account.map(|account| observed::Account { ownership: self.ownership(&account) }),
+            service: service.map(|service| self.to_service(&service)),
+            privilege: if privileged { Privilege::Privileged } else { Privilege::Unprivileged },
+            ..Observed::default()
+        })
+    }
+
+    /// Reads the Secret, checks its key, and forgets it.
+    async fn key(&self, source: &KeySource) -> kube::Result<Key> {
+        let name = source.secret();
+        let Some(secret) = self.get::<Secret>(name).await? else {
+            return Ok(Key::Absent);
+        };
+        let malformed = |why: &str| Key::Malformed(format!("Secret {name:?}: {why}"));
+        let Some(text) = secret.data.as_ref().and_then(|data| data.get(PSK_KEY)) else {
+            return Ok(malformed("secret is missing field: psk.txt; add it with one line IDENTITY:KEY"));
+        };
+        Ok(match psk::parse(&text.0) {
+            Ok(_) => Key::Valid,
+            Err(error) => malformed(&format!("psk.txt: {error}")),
+        })
+    }
+
+    async fn job(&self) -> kube::Result<Option<observed::Job>> {
+        let Some(job) = self.get::<Job>(&name::rsync_tls(self.owner)).await? else {
+            return Ok(None);
+        };
+        // By UID: pods of a former Job of this name may still be there.
+        let selector = format!("batch.kubernetes.io/controller-uid={}", job.uid().unwrap_or_default());
+        let pods = self.api::<Pod>().list(&ListParams::default().labels(&selector)).await?;
+        let annotation = |key: &str| job.annotations().get(key).cloned().unwrap_or_default();
+        Ok(Some(observed::Job {
+            name: job.name_any(),
+            uid: job.uid().unwrap_or_default(),
+            ownership: self.ownership(&job),
+            deleting: job.metadata.deletion_timestamp.is_some(),
+            attempt: annotation(name::ATTEMPT_ANNOTATION).parse().unwrap_or(1),
+            fingerprint: annotation(name::FINGERPRINT_ANNOTATION),
+            parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
+            mover: mover::state(&job, &pods.items),
+        }))
+    }
+
+    fn ownership(&self, object: &impl ResourceExt) -> Ownership {
+        match object.owner_references().iter().find(|reference| reference.controller == Some(true)) {
+            None => Ownership::Nobody,
+            Some(reference) if reference.uid == self.owner.uid => Ownership::Ours,
+            Some(reference) => Ownership::Other(format!("{}/{}", reference.kind, reference.name)),
+        }
+    }
+
+    fn is_temporary(&self, object: &impl ResourceExt) -> bool {
+        object.labels().get(name::CLEANUP_LABEL) == Some(&self.owner.uid)
+    }
+
+    fn to_claim(&self, claim: &PersistentVolumeClaim) -> observed::Claim {
+        let spec = claim.spec.clone().unwrap_or_default();
+        let status = claim.status.clone().unwrap_or_default();
+        let block = spec.volume_mode.as_deref() == Some("Block");
+        observed::Claim {
+            name: claim.name_any(),
+            uid: claim.uid().unwrap_or_default(),
+            ownership: self.ownership(claim),
+            temporary: self.is_temporary(claim),
+            deleting: claim.metadata.deletion_timestamp.is_some(),
+            phase: status.phase.unwrap_or_default(),
+            mode: if block { VolumeMode::Block } else { VolumeMode::Filesystem },
+            storage_class: spec.storage_class_name,
+            access_modes: status.access_modes.or(spec.access_modes).unwrap_or_default(),
+            capacity: status.capacity.and_then(|capacity| capacity.get("storage").map(|size| size.0.clone())),
+            request: spec
+                .resources
+                .and_then(|resources| resources.requests)
+                .and_then(|requests| requests.get("storage").map(|size| size.0.clone())),
+        }
+    }
+
+    fn to_snapshot(&self, snapshot: &VolumeSnapshot) -> observed::Snapshot {
+        let status = snapshot.status.clone().unwrap_or_default();
+        let labels = snapshot.labels();
+        let others = snapshot.owner_references().iter().any(|reference| reference.uid != self.owner.uid);
+        let populating = labels.keys().any(|key| key.starts_with(name::POPULATOR_LABEL_PREFIX));
+        observed::Snapshot {
+            name: snapshot.name_any(),
+            uid: snapshot.uid().unwrap_or_default(),
+            resource_version: snapshot.resource_version().unwrap_or_default(),
+            ownership: self.ownership(snapshot),
+            temporary: self.is_temporary(snapshot),
+            deleting: snapshot.metadata.deletion_timestamp.is_some(),
+            ready: status.bound_volume_snapshot_content_name.is_some() && status.ready_to_use == Some(true),
+            error: status.error.and_then(|error| error.message),
+            restore_size: status.restore_size,
+            claimed: if labels.contains_key(name::DO_NOT_DELETE_LABEL) {
+                Claimed::ByUser
+            } else if others || populating {
+                Claimed::InUse
+            } else {
+                Claimed::Free
+            },
+        }
+    }
+
+    fn to_service(&self, service: &Service) -> observed::Service {
+        let spec = service.spec.clone().unwrap_or_default();
+        let service_type = spec.type_.unwrap_or_default();
+        let target = |port: &k8s_openapi::api::core::v1::ServicePort| match &port.target_port {
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(number)) => *number,
+            _ => port.port,
+        };
+        let assigned = || {
+            let first = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
+            first.hostname.clone().or_else(|| first.ip.clone())
+        };
+        let address = match service_type.as_str() {
+            "LoadBalancer" => assigned(),
+            _ => spec.cluster_ip.filter(|address| !address.is_empty() && address != "None"),
+        };
+        observed::Service {
+            ownership: self.ownership(service),
+            annotations: service.annotations().clone().into_iter().collect(),
+            selector: spec.selector.unwrap_or_default().into_iter().collect(),
+            ports: spec.ports.unwrap_or_default().iter().map(|port| (port.port, target(port))).collect(),
+            address,
+            deleting: service.metadata.deletion_timestamp.is_some(),
+            service_type,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! PURE: what a pass came to, as status, events and measurements.
+//!
+//! No text or time in here changes from pass to pass while nothing happens: a status that is written again wakes the
+//! operator again.
+
+mod logs;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::{Timestamp, Unit};
+
+use super::plan::{Outcome, Plan, Wait};
+use crate::model::event::{Event, EventReason};
+use crate::model::observed::Observed;
+use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
+use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
+use crate::model::step::{Origin, Step};
+
+/// What is to be told of a pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// The object's status from now on.
+    pub status: Status,
+    /// What happened, for a user's eyes.
+    pub events: Vec<Event>,
+    /// What happened, for metrics.
+    pub measures: Measures,
+}
+
+/// What metrics are to learn of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measures {
+    /// Whether the copy is older than the schedule allows, or was never made.
+    pub out_of_sync: bool,
+    /// How long the synchronization took that has just ended.
+    pub completed: Option<Duration>,
+    /// Whether that one ended after the schedule had fired again.
+    pub missed_interval: bool,
+}
+
+const IN_PROGRESS: &str = "Synchronization in-progress";
+
+/// What to tell of a plan whose steps were performed.
+#[must_use]
+pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, now: Timestamp) -> Reported {
+    let mut status = old.clone();
+    publish(&mut status, wish, seen);
+    let mut events = events(old, &status, wish, plan);
+    let mut completed = None;
+    match &plan.outcome {
+        Outcome::Begin { manual } => {
+            status.last_sync_start = Some(to_seconds(now));
+            status.current = Some(CurrentSync { manual: manual.clone(), ..CurrentSync::default() });
+            set(&mut status, ConditionReason::SyncInProgress, IN_PROGRESS.to_owned(), now);
+        }
+        Outcome::Waiting(wait) => {
+            if let Some(current) = &mut status.current {
+                current.next_attempt = None;
+            }
+            set(&mut status, ConditionReason::SyncInProgress, waiting(wait), now);
+        }
+        Outcome::Paused => {
+            let message = "Paused: the mover is held until spec.paused is false".to_owned();
+            set(&mut status, ConditionReason::Paused, message, now);
+        }
+        Outcome::AttemptFailed { attempt, end, next_attempt } => {
+            let current = status.current.get_or_insert_default();
+            current.failed_attempts = *attempt;
+            current.next_attempt = Some(to_seconds(*next_attempt));
+            status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(logs::failure(end)) };
+            let why = logs::summary(end);
+            let next = to_seconds(*next_attempt);
+            let message = format!("attempt {attempt} failed: {why}; the next attempt begins at {next}");
+            events
+                .push(Event { reason: EventReason::TransferFailed, note: format!("attempt {attempt} failed: {why}") });
+            set(&mut status, ConditionReason::Error, message, now);
+        }
+        // The condition still tells of the failed attempt, and when the next one begins.
+        Outcome::BackingOff => {}
+        Outcome::Restarting => {
+            if let Some(current) = &mut status.current {
+                current.next_attempt = None;
+            }
+        }
+        Outcome::Completed { image, end } => {
+            completed = complete(&mut status, wish, now);
+            if image.is_some() {
+                status.image.clone_from(image);
+            }
+            if let Some(end) = end {
+                status.latest_mover =
+                    MoverStatus { result: Some(MoverResult::Successful), logs: Some(logs::success(end)) };
+            }
+            set(&mut status, ConditionReason::CleaningUp, "Cleaning up".to_owned(), now);
+        }
+        Outcome::CleaningUp => {
+            status.next_sync = next_sync(wish, status.last_sync);
+            set(&mut status, ConditionReason::CleaningUp, "Cleaning up".to_owned(), now);
+        }
+        Outcome::Idle { next_sync } => {
+            status.next_sync = *next_sync;
+            let (reason, message) = match wish.trigger {
+                Trigger::Manual(_) => (ConditionReason::WaitingForManual, "Waiting for manual trigger"),
+                Trigger::Schedule(_) | Trigger::Continuous => {
+                    (ConditionReason::WaitingForSchedule, "Waiting for next scheduled synchronization")
+                }
+            };
+            set(&mut status, reason, message.to_owned(), now);
+        }
+        Outcome::Blocked(reason) => set(&mut status, ConditionReason::Error, reason.to_string(), now),
+    }
+    let measures = Measures {
+        out_of_sync: is_late(wish, status.last_sync, now),
+        completed,
+        missed_interval: completed.is_some() && old.last_sync.is_some() && is_late(wish, old.last_sync, now),
+    };
+    Reported { status, events, measures }
+}
+
+/// What to tell when there is no plan, or its steps could not be performed: only the condition changes.
+#[must_use]
+pub fn report_error(old: &Status, message: String, now: Timestamp) -> Status {
+    let mut status = old.clone();
+    set(&mut status, ConditionReason::Error, message, now);
+    status
+}
+
+/// Where the other side finds what it needs, as soon as that is known.
+fn publish(status: &mut Status, wish: &Replication, seen: &Observed) {
+    // Between iterations nobody looks at Service and Secret; what was published stays.
+    if !matches!(wish.phase, Phase::Running(_)) {
+        return;
+    }
+    let Mover::RsyncTls(rsync) = &wish.mover;
+    if wish.owner.role == Role::Destination {
+        status.address = seen.service.as_ref().and_then(|service| service.address.clone());
+    }
+    status.key_secret = match &rsync.key {
+        KeySource::Generated(secret) if seen.key == crate::model::observed::Key::Valid => Some(secret.clone()),
+        KeySource::Generated(_) | KeySource::Given(_) => None,
+    };
+}
+
+/// Ends the iteration in the status. Returns how long it took.
+fn complete(status: &mut Status, wish: &Replication, now: Timestamp) -> Option<Duration> {
+    let took = status.last_sync_start.and_then(|start| Duration::try_from(now.duration_since(start)).ok());
+    status.last_duration = took.map(go_duration);
+    status.last_sync = Some(to_seconds(now));
+    status.next_sync = next_sync(wish, status.last_sync);
+    status.last_manual = match &wish.phase {
+        Phase::Running(running) => running.manual.clone(),
+        Phase::Never | Phase::Idle { .. } => None,
+    };
+    status.last_sync_start = None;
+    status.current = None;
+    took
+}
+
+fn next_sync(wish: &Replication, last_sync: Option<Timestamp>) -> Option<Timestamp> {
+    match &wish.trigger {
+        Trigger::Schedule(schedule) => schedule.next_after(last_sync?),
+        Trigger::Manual(_) | Trigger::Continuous => None,
+    }
+}
+
+/// Never synchronized, or a whole interval of the schedule went by without a success.
+fn is_late(wish: &Replication, last_sync: Option<Timestamp>, now: Timestamp) -> bool {
+    let Some(last_sync) = last_sync else {
+        return true;
+    };
+    let Trigger::Schedule(schedule) = &wish.trigger else {
+        return false;
+    };
+    let deadline = schedule.next_after(last_sync).and_then(|next| schedule.next_after(next));
+    deadline.is_some_and(|deadline| deadline < now)
+}
+
+fn waiting(wait: &Wait) -> String {
+    let because = |text: String, why: &Option<String>| match why {
+        Some(why) => format!("{text}: {}", doppel_contract::Line::new(why)),
+        None => text,
+    };
+    let what = match wait {
+        Wait::SnapshotReady { name, error } => {
+            because(format!("waiting until VolumeSnapshot {name} is ready to use"), error)
+        }
+        Wait::Gone { kind, name } => format!("waiting until the former {kind} {name} is gone"),
+        Wait::MoverStart { job, reason } => because(format!("waiting until the mover of Job {job} starts"), reason),
+        Wait::Mover { job } => format!("the mover of Job {job} is running"),
+    };
+    format!("{IN_PROGRESS}: {what}")
+}
+
+fn events(old: &Status, new: &Status, wish: &Replication, plan: &Plan) -> Vec<Event> {
+    let mut events: Vec<Event> = plan.steps.iter().filter_map(|step| event(step, wish)).collect();
+    if let Some(address) = &new.address
+        && old.address != new.address
+    {
+        let note = format!("listening on address {address} for incoming connections");
+        events.push(Event { reason: EventReason::ServiceAddressAssigned, note });
+    }
+    events
+}
+
+fn event(step: &Step, wish: &Replication) -> Option<Event> {
+    let (reason, note) = match step {
+        Step::StartMover(run) => {
+            let verb = match wish.owner.role {
+                Role::Source => "transmit",
+                Role::Destination => "receive",
+            };
+            (EventReason::TransferStarted, format!("starting Job/{} to {verb} data", run.job))
+        }
+        Step::TakeSnapshot(new) => (
+            EventReason::VolumeSnapshotCreated,
+            format!("created VolumeSnapshot/{} from PersistentVolumeClaim/{}", new.name, new.claim),
+        ),
+        Step::CreateClaim(new) => {
+            let origin = match &new.origin {
+                Origin::Empty => "to receive incoming data".to_owned(),
+                Origin::Snapshot(snapshot) => format!("from VolumeSnapshot/{snapshot}"),
+                Origin::Claim(claim) => format!("as a clone of PersistentVolumeClaim/{claim}"),
+            };
+            let note = format!("created PersistentVolumeClaim/{} {origin}", new.name);
+            (EventReason::PersistentVolumeClaimCreated, note)
+        }
+        _ => return None,
+    };
+    Some(Event { reason, note })
+}
+
+/// Sets the condition; its time changes only with its truth.
+fn set(status: &mut Status, reason: ConditionReason, message: String, now: Timestamp) {
+    let since = match &status.condition {
+        Some(condition) if condition.reason.is_synchronizing() == reason.is_synchronizing() => condition.since,
+        _ => to_seconds(now),
+    };
+    status.condition = Some(Condition { reason, message, since });
+}
+
+/// The API keeps whole seconds.
+fn to_seconds(time: Timestamp) -> Timestamp {
+    time.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc)).unwrap_or(time)
+}
+
+/// A duration as Go's `time.Duration.String` writes it: `28.5s`, `1m50.2s`, `1h0m5s`.
+fn go_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let fraction = format!("{:09}", duration.subsec_nanos());
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let small = format!("{rest}{point}{fraction}s");
+    match (hours, minutes) {
+        (0, 0) => small,
+        (0, minutes) => format!("{minutes}m{small}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{small}"),
+    }
+}

@@ -1,0 +1,76 @@
+//! A mover's end in words: `status.latestMoverStatus.logs`, and the reason in a condition.
+//!
+//! The lines of a success have the form of VolSync's filtered log, because users' tools match them: `sent .. bytes  received ..
+//! bytes`, `total size is ..`, `rsync completed in ..s`.
+
+use doppel_contract::{LeftOut, Report, Tally, Verdict};
+
+use crate::model::observed::MoverEnd;
+
+/// How many entries are named in a condition's message.
+const NAMED: usize = 3;
+
+/// The lines of a success.
+pub(super) fn success(end: &MoverEnd) -> String {
+    let Some(report) = &end.report else {
+        return format!("the mover left no report ({})", end.reason);
+    };
+    let mut lines = statistics(report);
+    if !report.remarks.is_empty() {
+        lines.push(format!("could not be kept: {}", list(&report.remarks)));
+    }
+    lines.join("\n")
+}
+
+/// The lines of a failure.
+pub(super) fn failure(end: &MoverEnd) -> String {
+    let mut lines = vec![format!("error: {}", summary(end))];
+    if let Some(report) = &end.report {
+        lines.extend(statistics(report));
+    }
+    lines.join("\n")
+}
+
+/// Why an attempt failed, in one line.
+pub(super) fn summary(end: &MoverEnd) -> String {
+    match end.report.as_ref().map(|report| &report.verdict) {
+        None => match end.reason.as_str() {
+            "OOMKilled" => {
+                "the mover was killed because it exceeded its memory limit; raise moverResources.limits.memory"
+                    .to_owned()
+            }
+            "DeadlineExceeded" => "the mover was ended because it ran longer than its deadline".to_owned(),
+            reason => format!("the mover ended without a report ({reason})"),
+        },
+        Some(Verdict::Complete) => format!("the mover completed, but its container ended with {}", end.reason),
+        Some(Verdict::Incomplete(left_out)) => format!("incomplete, left out {}", list(left_out)),
+        Some(Verdict::Failed { message, .. }) => message.to_string(),
+    }
+}
+
+fn list(problems: &LeftOut) -> String {
+    let named: Vec<_> =
+        problems.first.iter().take(NAMED).map(|problem| format!("{} ({})", problem.path, problem.why)).collect();
+    let more = if problems.count > u64::try_from(named.len()).unwrap_or(u64::MAX) { ", ..." } else { "" };
+    let noun = if problems.count == 1 { "entry" } else { "entries" };
+    format!("{} {noun}: {}{more}", problems.count, named.join(", "))
+}
+
+fn statistics(report: &Report) -> Vec<String> {
+    // Destructured, so that a new count is not forgotten here.
+    let Tally { entries, bytes, files_sent, literal_bytes, matched_bytes, deleted, wire_sent, wire_received } =
+        report.tally;
+    let on_wire = wire_sent.saturating_add(wire_received);
+    let elapsed_ms = report.elapsed_ms.max(1);
+    let rate = u128::from(on_wire) * 1000 / u128::from(elapsed_ms);
+    // In hundredths, as rsync prints it.
+    let speedup = u128::from(bytes) * 100 / u128::from(on_wire.max(1));
+    vec![
+        format!(
+            "{entries} entries, {files_sent} files sent, {deleted} deleted, literal {literal_bytes} bytes, matched {matched_bytes} bytes"
+        ),
+        format!("sent {wire_sent} bytes  received {wire_received} bytes  {rate} bytes/sec"),
+        format!("total size is {bytes}  speedup is {}.{:02}", speedup / 100, speedup % 100),
+        format!("rsync completed in {}s", elapsed_ms.div_ceil(1000)),
+    ]
+}

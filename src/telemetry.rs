@@ -1,0 +1,7 @@
+//! What the operator tells about itself: logs, metrics, events, probes; and its Lease.
+
+pub mod events;
+pub mod lease;
+pub mod log;
+pub mod metrics;
+pub mod server;

@@ -1,0 +1,248 @@
+//! Metrics, in the OpenMetrics text format: VolSync's three.
+//!
+//! Counters and gauges are prometheus-client's. It has no summaries; VolSync's one is rendered here, from a bounded
+//! window of durations for each object.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::model::replication::{Mover, Replication, Role};
+
+const DURATIONS: &str = "volsync_sync_duration_seconds";
+/// How long a duration counts in the quantiles, as in VolSync.
+const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most durations kept for one object: one every 86 s over the window. 16 bytes each.
+const MOST_DURATIONS: usize = 1000;
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// Whose series it is. One series an object, removed with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Labels {
+    obj_name: String,
+    obj_namespace: String,
+    role: String,
+    method: String,
+}
+
+impl Labels {
+    fn new(wish: &Replication) -> Self {
+        Self {
+            obj_name: wish.owner.name.clone(),
+            obj_namespace: wish.owner.namespace.clone(),
+            role: role(wish.owner.role).to_owned(),
+            method: wish.mover.name().to_owned(),
+        }
+    }
+
+    fn is_of(&self, of_role: Role, namespace: &str, name: &str) -> bool {
+        self.role == role(of_role) && self.obj_namespace == namespace && self.obj_name == name
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Source => "source",
+        Role::Destination => "destination",
+    }
+}
+
+/// The operator's metrics. Clones share them.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    missed_intervals: Family<Labels, Counter<u64, AtomicU64>>,
+    out_of_sync: Family<Labels, Gauge>,
+    durations: Mutex<BTreeMap<Labels, Summary>>,
+}
+
+/// Durations of one object's synchronizations.
+#[derive(Debug, Default)]
+struct Summary {
+    count: u64,
+    sum: Duration,
+    recent: VecDeque<(Instant, Duration)>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let missed_intervals = Family::default();
+        let out_of_sync = Family::default();
+        registry.register(
+            "volsync_missed_intervals",
+            "The number of times a synchronization failed to complete before the next scheduled start",
+            missed_intervals.clone(),
+        );
+        registry.register(
+            "volsync_volume_out_of_sync",
+            "Set to 1 if the volume is not properly synchronized",
+            out_of_sync.clone(),
+        );
+        Self(Arc::new(Inner { registry, missed_intervals, out_of_sync, durations: Mutex::default() }))
+    }
+}
+
+impl Metrics {
+    /// Whether the copy is older than it should be.
+    pub fn set_out_of_sync(&self, wish: &Replication, out_of_sync: bool) {
+        self.0.out_of_sync.get_or_create(&Labels::new(wish)).set(i64::from(out_of_sync));
+    }
+
+    /// A synchronization ended only after the schedule had fired again.
+    pub fn count_missed_interval(&self, wish: &Replication) {
+        self.0.missed_intervals.get_or_create(&Labels::new(wish)).inc();
+    }
+
+    /// A synchronization took this long.
+    pub fn observe_duration(&self, wish: &Replication, duration: Duration, now: Instant) {
+        let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.entry(Labels::new(wish)).or_default().add(duration, now);
+    }
+
+    /// Removes the series of an object that was deleted.
+    pub fn forget(&self, role: Role, namespace: &str, name: &str) {
+        let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.retain(|labels, _| !labels.is_of(role, namespace, name));
+        // The method is not known any more; each that there is may have been the object's.
+        for method in Mover::NAMES {
+            let labels = Labels {
+                obj_name: name.to_owned(),
+                obj_namespace: namespace.to_owned(),
+                role: self::role(role).to_owned(),
+                method: (*method).to_owned(),
+            };
+            self.0.missed_intervals.remove(&labels);
+            self.0.out_of_sync.remove(&labels);
+        }
+    }
+
+    /// All metrics as text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode_registry(&mut text, &self.0.registry);
+        self.render_durations(&mut text);
+        let _ = encode_eof(&mut text);
+        text
+    }
+
+    fn render_durations(&self, text: &mut String) {
+        let now = Instant::now();
+        let _ = writeln!(text, "# HELP {DURATIONS} Duration of the synchronization interval in seconds.");
+        let _ = writeln!(text, "# TYPE {DURATIONS} summary");
+        let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (labels, summary) in durations.iter_mut() {
+            summary.expire(now);
+            // Names of Kubernetes objects hold nothing that would have to be escaped.
+            let Labels { obj_name, obj_namespace, role, method } = labels;
+            let labels =
+                format!(r#"obj_name="{obj_name}",obj_namespace="{obj_namespace}",role="{role}",method="{method}""#);
+            for quantile in QUANTILES {
+                let value = summary.quantile(quantile);
+                let _ = writeln!(text, r#"{DURATIONS}{{{labels},quantile="{quantile}"}} {value}"#);
+            }
+            let _ = writeln!(text, "{DURATIONS}_sum{{{labels}}} {}", summary.sum.as_secs_f64());
+            let _ = writeln!(text, "{DURATIONS}_count{{{labels}}} {}", summary.count);
+        }
+    }
+}
+
+impl Summary {
+    fn add(&mut self, duration: Duration, now: Instant) {
+        self.count += 1;
+        self.sum += duration;
+        if self.recent.len() == MOST_DURATIONS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((now, duration));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The smallest duration that is not exceeded by this part of the recent ones; NaN without any.
+    fn quantile(&self, quantile: f64) -> f64 {
+        let mut sorted: Vec<_> = self.recent.iter().map(|(_, duration)| *duration).collect();
+        sorted.sort_unstable();
+        let position = |index: usize| {
+            // At most 1000 of them: exact in a double.
+            #[expect(clippy::cast_precision_loss, reason = "at most 1000 durations are kept")]
+            let part = (index + 1) as f64 / sorted.len() as f64;
+            part >= quantile
+        };
+        (0..sorted.len())
+            .find(|index| position(*index))
+            .and_then(|index| sorted.get(index))
+            .map_or(f64::NAN, Duration::as_secs_f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_last_day() {
+        let mut summary = Summary::default();
+        let now = Instant::now();
+        for seconds in 1..=100 {
+            summary.add(Duration::from_secs(seconds), now);
+        }
+        assert_eq!([0.5, 0.9, 0.99].map(|quantile| summary.quantile(quantile)), [50.0, 90.0, 99.0]);
+        summary.expire(now + WINDOW + Duration::from_secs(1));
+        assert!(summary.quantile(0.5).is_nan());
+        assert_eq!((summary.count, summary.sum), (100, Duration::from_secs(5050)));
+    }
+
+    #[test]
+    fn the_window_is_bounded() {
+        let mut summary = Summary::default();
+        for _ in 0..2 * MOST_DURATIONS {
+            summary.add(Duration::from_secs(1), Instant::now());
+        }
+        assert_eq!(summary.recent.len(), MOST_DURATIONS);
+    }
+
+    #[test]
+    fn series_have_the_names_and_labels_of_volsync_and_go_with_their_object() {
+        let metrics = Metrics::default();
+        let labels = Labels {
+            obj_name: "db".to_owned(),
+            obj_namespace: "ns".to_owned(),
+            role: "source".to_owned(),
+            method: "rsync-tls".to_owned(),
+        };
+        metrics.0.out_of_sync.get_or_create(&labels).set(1);
+        metrics.0.missed_intervals.get_or_create(&labels).inc();
+        metrics.0.durations.lock().unwrap().entry(labels).or_default().add(Duration::from_millis(2500), Instant::now());
+        let text = metrics.render();
+        let series = r#"obj_name="db",obj_namespace="ns",role="source",method="rsync-tls""#;
+        for expected in [
+            format!("volsync_missed_intervals_total{{{series}}} 1"),
+            format!("volsync_volume_out_of_sync{{{series}}} 1"),
+            format!(r#"volsync_sync_duration_seconds{{{series},quantile="0.9"}} 2.5"#),
+            format!("volsync_sync_duration_seconds_sum{{{series}}} 2.5"),
+            format!("volsync_sync_duration_seconds_count{{{series}}} 1"),
+        ] {
+            assert!(text.contains(&expected), "{expected} is not in\n{text}");
+        }
+        metrics.forget(Role::Source, "ns", "db");
+        assert!(!metrics.render().contains("obj_name"));
+    }
+}
