@@ -1,5 +1,7 @@
 //! The CRDs are what VolSync's are, and `crds/` holds them as they are now.
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -226,7 +228,7 @@ fn check_paths(crd: &Value, tables: &[Table]) {
         expected.insert((*path).to_owned(), if groups.is_empty() { (*kind).to_owned() } else { "o".to_owned() });
     }
     let mut found = BTreeMap::new();
-    collect(schema(crd), String::new(), &mut found);
+    collect(schema(crd), "", &mut found);
     found.remove("");
     for (path, kind) in &expected {
         assert_eq!(found.get(path), Some(kind), "{path}");
@@ -236,18 +238,18 @@ fn check_paths(crd: &Value, tables: &[Table]) {
 }
 
 /// The type of every path, in the letters of [`Table`].
-fn collect(node: &Value, path: String, found: &mut BTreeMap<String, String>) {
-    let kind = kind(node, &path);
+fn collect(node: &Value, path: &str, found: &mut BTreeMap<String, String>) {
+    let kind = kind(node, path);
     let foreign = kind == "*";
-    found.insert(path.clone(), kind);
+    found.insert(path.to_owned(), kind);
     if foreign {
         return;
     }
     for (name, property) in node["properties"].as_object().into_iter().flatten() {
-        collect(property, format!("{path}.{name}"), found);
+        collect(property, &format!("{path}.{name}"), found);
     }
     for (name, property) in node["items"]["properties"].as_object().into_iter().flatten() {
-        collect(property, format!("{path}[].{name}"), found);
+        collect(property, &format!("{path}[].{name}"), found);
     }
 }
 
