@@ -1,0 +1,13 @@
+//! Controllers on a real kube-apiserver and etcd, without a kubelet: crashes after every write, conflicts, children that
+//! vanish, Secrets that are wrong and then right.
+//!
+//! What storage, kubelet and garbage collector would write is written by [`world`], onto the real API server. Faults are
+//! injected in the client's own middleware ([`faults`]).
+
+mod controller {
+    mod crash;
+    mod faults;
+    mod refusals;
+    mod server;
+    mod world;
+}
