@@ -4,6 +4,7 @@
 //! What storage, kubelet and garbage collector would write is written by [`world`], onto the real API server. Faults are
 //! injected in the client's own middleware ([`faults`]).
 
+#[cfg(test)]
 mod controller {
     mod crash;
     mod faults;

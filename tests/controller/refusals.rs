@@ -110,7 +110,7 @@ async fn objects_of_somebody_else_are_neither_used_nor_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_child_is_made_again() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let spec = json!({"paused": true, "rsyncTLS": {"copyMethod": "Direct", "capacity": "1Gi",
         "accessModes": ["ReadWriteOnce"]}});
     world.create_object::<ReplicationDestination>(spec).await;
