@@ -7,7 +7,7 @@ use std::time::Instant;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::OnceCell;
 
-const CLUSTER: &str = "controller-tests";
+const CLUSTER: &str = "controller";
 
 /// How to reach the API server, with the CRDs installed.
 pub(super) async fn config() -> kube::Config {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -41,7 +41,11 @@ impl World {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let object: Namespace = serde_json::from_value(object).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        Self { client, config, namespace, jobs: BTreeSet::new() }
+        let world = Self { client, config, namespace, jobs: BTreeSet::new() };
+        // Without it the API server admits no pod; elsewhere the controller-manager makes it.
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        world.create::<ServiceAccount>(account).await;
+        world
     }
 
     pub(super) fn api<K>(&self) -> Api<K>
