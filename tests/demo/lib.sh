@@ -8,18 +8,8 @@ in_cluster() { local name=$1; shift; "$CLUSTER" exec "$name" -- "$@"; }
 a() { in_cluster a kubectl -n demo "$@"; }
 b() { in_cluster b kubectl -n demo "$@"; }
 
-# digest CLUSTER POD: one checksum over names, types, modes, owners, times, link targets and contents beneath /data.
-# Directory times are left out: snapshots and mounts may touch them. Runs in the pod, with busybox.
-digest() {
-  in_cluster "$1" kubectl -n demo exec "$2" -- sh -c '
-    cd /data || exit 1
-    {
-      find . -xdev -type f -exec sha256sum {} +
-      find . -xdev -type l -exec sh -c '\''for l; do printf "%s -> " "$l"; readlink "$l"; done'\'' sh {} +
-      find . -xdev ! -type d -exec stat -c "%n %F %a %u:%g %Y" {} +
-      find . -xdev -mindepth 1 -type d -exec stat -c "%n %F %a %u:%g" {} +
-    } | sort | sha256sum | cut -d" " -f1'
-}
+# digest CLUSTER POD: one checksum over the volume at /data of that pod.
+digest() { in_cluster "$1" kubectl -n demo exec -i "$2" -- sh -s <tests/support/digest.sh; }
 
 # follow CLUSTER OBJECT: shows the progress of the mover that runs for a replication object, until it has ended.
 follow() {

@@ -1,0 +1,9 @@
+//! Two real clusters, end to end: what a user does, and what goes wrong on the way.
+
+#[cfg(test)]
+mod e2e {
+    mod clusters;
+    mod conditions;
+    mod interruptions;
+    mod pair;
+}

@@ -1,0 +1,89 @@
+//! A synchronization, undisturbed and with its parts killed in the middle: the same digest at the end, nothing left over.
+
+use super::clusters::{Cluster, until};
+use super::pair::Pair;
+
+/// A tree with links and odd names, and enough bytes that a transfer can be met in its middle.
+const FILL: &str = r#"
+cd /data && mkdir -p many "odd names" && cd many
+for i in $(seq 500); do echo "file $i" >"f$i"; done
+cd "../odd names" && echo x >-rf && echo x >"$(printf 'new\nline')" && ln -s ../many/f1 link && ln -s /nowhere dangling
+cd .. && dd if=/dev/urandom of=large bs=1048576 count=1500 2>/dev/null
+"#;
+
+const POD: &str = "app.kubernetes.io/component=rsync-tls-mover";
+
+/// Waits until this side's mover has moved something, and makes sure that it has not finished.
+fn meet_in_the_middle(pair: &Pair) {
+    until("the transfer", 120, || {
+        let logs = pair.kubectl(Cluster::A, &["logs", "-l", POD, "--tail=-1", "--ignore-errors"]);
+        let moved = logs.lines().any(|line| {
+            let progress: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            progress.is_some_and(|progress| progress["phase"] == "transferring" && progress["bytes"].as_u64() > Some(0))
+        });
+        if moved { Ok(()) } else { Err(logs) }
+    });
+    assert!(pair.status(Cluster::A)["lastManualSync"].is_null(), "the transfer ended before it could be disturbed");
+}
+
+fn synchronize_while(namespace: &str, disturb: impl FnOnce(&Pair)) {
+    let pair = Pair::new(namespace);
+    pair.shell(Cluster::A, "writer", FILL);
+    pair.create_source("first");
+    disturb(&pair);
+    pair.await_synchronized("first", 240);
+    let image = pair.await_image(None);
+    pair.assert_equal(&image);
+    pair.assert_nothing_left_behind();
+    pair.discard();
+}
+
+fn kill_mover(pair: &Pair, cluster: Cluster) {
+    meet_in_the_middle(pair);
+    pair.kubectl(cluster, &["delete", "pod", "-l", POD, "--grace-period=0", "--force"]);
+}
+
+fn kill_operator(cluster: Cluster) {
+    let operator = ["-n", "doppel-system", "delete", "pod", "-l", "app.kubernetes.io/name=doppel"];
+    cluster.kubectl(&[&operator[..], &["--grace-period=0", "--force"]].concat());
+}
+
+#[test]
+fn a_volume_becomes_a_volume_of_the_other_cluster_and_stays_its_double() {
+    let pair = Pair::new("e2e-double");
+    pair.shell(Cluster::A, "writer", FILL);
+    pair.create_source("first");
+    pair.await_synchronized("first", 120);
+    let first = pair.await_image(None);
+    pair.assert_equal(&first);
+    let change = "cd /data && rm many/f7 && echo changed >many/f8 && mv many/f9 moved && dd if=/dev/urandom of=large bs=1024 count=1 seek=5000 conv=notrunc 2>/dev/null";
+    pair.shell(Cluster::A, "writer", change);
+    pair.trigger("second");
+    pair.await_synchronized("second", 120);
+    let second = pair.await_image(Some(&first));
+    pair.assert_equal(&second);
+    until("the former image is gone", 60, || {
+        let images = pair.kubectl(Cluster::B, &["get", "volumesnapshots", "-o", "name"]);
+        if images.contains(&first) { Err(images) } else { Ok(()) }
+    });
+    pair.assert_nothing_left_behind();
+    pair.discard();
+}
+
+#[test]
+fn a_source_mover_killed_in_the_middle_is_followed_by_another() {
+    synchronize_while("e2e-kill-source", |pair| kill_mover(pair, Cluster::A));
+}
+
+#[test]
+fn a_destination_mover_killed_in_the_middle_is_followed_by_another() {
+    synchronize_while("e2e-kill-destination", |pair| kill_mover(pair, Cluster::B));
+}
+
+#[test]
+fn operators_killed_in_the_middle_go_on_where_they_were() {
+    synchronize_while("e2e-kill-operator", |pair| {
+        meet_in_the_middle(pair);
+        Cluster::BOTH.map(kill_operator);
+    });
+}
