@@ -87,6 +87,41 @@ impl Step {
     }
 }
 
+/// What the API server must allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// API group, empty for the core.
+    pub group: &'static str,
+    /// Resource, plural.
+    pub resource: &'static str,
+    /// Verb.
+    pub verb: &'static str,
+}
+
+impl Step {
+    /// What this step needs to be allowed. The operator's ClusterRole holds exactly the union of these, and what reading
+    /// and watching needs; a test compares them.
+    #[must_use]
+    pub fn access(&self) -> Vec<Access> {
+        let (group, resource, verbs): (_, _, &[_]) = match self {
+            Self::CreateKey { .. } => ("", "secrets", &["create"]),
+            // Server-side apply is a patch; one that creates its object must be allowed to create.
+            Self::EnsureAccount { .. } => ("", "serviceaccounts", &["create", "patch"]),
+            Self::EnsureService(_) => ("", "services", &["create", "patch"]),
+            Self::CreateClaim(_) => ("", "persistentvolumeclaims", &["create", "patch"]),
+            Self::GrowClaim { .. } => ("", "persistentvolumeclaims", &["patch"]),
+            Self::TakeSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["create", "patch"]),
+            Self::StartMover(_) => ("batch", "jobs", &["create", "patch"]),
+            Self::SetPace { .. } => ("batch", "jobs", &["patch"]),
+            Self::StopMover { .. } => ("batch", "jobs", &["delete"]),
+            Self::DeleteClaim(_) => ("", "persistentvolumeclaims", &["delete"]),
+            Self::DeleteSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["delete"]),
+            Self::ReleaseSnapshot { .. } => ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "patch"]),
+        };
+        verbs.iter().map(|verb| Access { group, resource, verb }).collect()
+    }
+}
+
 /// Whether a Job's pod may still be at work when the Job is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

@@ -34,7 +34,7 @@ impl Cluster {
     /// Runs kubectl with this standard input.
     #[track_caller]
     pub(super) fn kubectl_with(self, arguments: &[&str], stdin: &str) -> String {
-        succeed(self.try_kubectl(arguments, stdin), &format!("kubectl {arguments:?} in {}", self.name()))
+        succeed(&self.try_kubectl(arguments, stdin), &format!("kubectl {arguments:?} in {}", self.name()))
     }
 
     /// Runs kubectl, whatever comes of it.
@@ -49,8 +49,8 @@ pub(super) fn up() {
     UP.get_or_init(|| {
         let begin = Instant::now();
         for cluster in Cluster::BOTH {
-            succeed(run(&["up", cluster.name()], ""), "up");
-            succeed(run(&["load-image", cluster.name(), image().to_str().unwrap()], ""), "load-image");
+            succeed(&run(&["up", cluster.name()], ""), "up");
+            succeed(&run(&["load-image", cluster.name(), image().to_str().unwrap()], ""), "load-image");
             cluster.kubectl(&["apply", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")]);
             // The image may be newer than the one that runs.
             cluster.kubectl(&["-n", "doppel-system", "rollout", "restart", "deployment/doppel-operator"]);
@@ -93,7 +93,7 @@ fn run(arguments: &[&str], stdin: &str) -> Output {
 }
 
 #[track_caller]
-fn succeed(output: Output, what: &str) -> String {
+fn succeed(output: &Output, what: &str) -> String {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

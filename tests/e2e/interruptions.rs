@@ -84,6 +84,6 @@ fn a_destination_mover_killed_in_the_middle_is_followed_by_another() {
 fn operators_killed_in_the_middle_go_on_where_they_were() {
     synchronize_while("e2e-kill-operator", |pair| {
         meet_in_the_middle(pair);
-        Cluster::BOTH.map(kill_operator);
+        Cluster::BOTH.into_iter().for_each(kill_operator);
     });
 }

@@ -1,0 +1,154 @@
+//! The operator may do what its steps and reads need, and nothing else.
+
+#[cfg(test)]
+mod rbac {
+    use std::collections::BTreeSet;
+
+    use doppel::model::observed::{Claimed, Privilege};
+    use doppel::model::replication::{Lifetime, Listen, Pace, PodSettings, VolumeMode};
+    use doppel::model::step::{Access, Doomed, Ending, MoverRun, NewClaim, NewService, NewSnapshot, Origin, Step};
+    use k8s_openapi::api::rbac::v1::ClusterRole;
+    use serde::Deserialize as _;
+
+    /// What is read (`replication/observe.rs`), watched (`operator/watches.rs`), and written beside the steps: statuses and
+    /// events. Secrets are read one by one; a pod's log is never read.
+    const READS: &[(&str, &str, &[&str])] = &[
+        ("volsync.backube", "replicationsources", &["get", "list", "watch"]),
+        ("volsync.backube", "replicationdestinations", &["get", "list", "watch"]),
+        ("volsync.backube", "replicationsources/status", &["update"]),
+        ("volsync.backube", "replicationdestinations/status", &["update"]),
+        // Children block their owner's deletion (OwnerReferencesPermissionEnforcement).
+        ("volsync.backube", "replicationsources/finalizers", &["update"]),
+        ("volsync.backube", "replicationdestinations/finalizers", &["update"]),
+        ("", "persistentvolumeclaims", &["get", "list", "watch"]),
+        ("", "services", &["get", "list", "watch"]),
+        ("", "serviceaccounts", &["get", "list", "watch"]),
+        ("", "namespaces", &["get", "list", "watch"]),
+        ("", "pods", &["list", "watch"]),
+        ("", "secrets", &["get"]),
+        ("batch", "jobs", &["get", "list", "watch"]),
+        ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "list", "watch"]),
+        ("events.k8s.io", "events", &["create", "patch"]),
+    ];
+
+    type Rule = (String, String, String);
+
+    fn needed() -> BTreeSet<Rule> {
+        let steps = every_step().into_iter().flat_map(|step| step.access());
+        let steps = steps.map(|Access { group, resource, verb }| (group, resource, verb));
+        let reads =
+            READS.iter().flat_map(|(group, resource, verbs)| verbs.iter().map(move |verb| (*group, *resource, *verb)));
+        steps
+            .chain(reads)
+            .map(|(group, resource, verb)| (group.to_owned(), resource.to_owned(), verb.to_owned()))
+            .collect()
+    }
+
+    fn granted() -> BTreeSet<Rule> {
+        let mut granted = BTreeSet::new();
+        for document in serde_yaml_ng::Deserializer::from_str(include_str!("../deploy/rbac.yaml")) {
+            let value = serde_yaml_ng::Value::deserialize(document).unwrap();
+            if value["kind"] != "ClusterRole" {
+                continue;
+            }
+            let role: ClusterRole = serde_yaml_ng::from_value(value).unwrap();
+            for rule in role.rules.into_iter().flatten() {
+                for group in rule.api_groups.iter().flatten() {
+                    for resource in rule.resources.iter().flatten() {
+                        granted.extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
+                    }
+                }
+            }
+        }
+        granted
+    }
+
+    #[test]
+    fn the_cluster_role_holds_exactly_what_steps_and_reads_need() {
+        let (needed, granted) = (needed(), granted());
+        let missing: Vec<_> = needed.difference(&granted).collect();
+        let unused: Vec<_> = granted.difference(&needed).collect();
+        assert!(missing.is_empty() && unused.is_empty(), "missing: {missing:#?}\nunused: {unused:#?}");
+    }
+
+    #[test]
+    fn secrets_cannot_be_listed_and_nothing_is_granted_by_wildcard() {
+        for (group, resource, verb) in granted() {
+            assert!(![&group, &resource, &verb].contains(&&"*".to_owned()), "{group} {resource} {verb}");
+            assert_ne!(resource, "pods/log");
+            assert!(resource != "secrets" || matches!(verb.as_str(), "get" | "create"), "secrets {verb}");
+            assert!(
+                !matches!(verb.as_str(), "escalate" | "bind" | "impersonate" | "deletecollection"),
+                "{resource} {verb}"
+            );
+        }
+    }
+
+    /// One of each. `place` does not compile when a variant is missing there.
+    fn every_step() -> Vec<Step> {
+        let name = String::new;
+        let doomed = || Doomed { name: name(), uid: name() };
+        let request = serde_json::from_value(serde_json::json!({"volume": "/data", "work": {
+            "mover": "rsync-tls-destination", "port": 8000, "keyFile": "/keys/psk.txt", "emptySource": "refuse"}}));
+        let run = MoverRun {
+            job: name(),
+            mover: "rsync-tls",
+            pod_labels: vec![],
+            claim: name(),
+            mode: VolumeMode::Filesystem,
+            read_only: false,
+            key_secret: name(),
+            account: name(),
+            pod: PodSettings::default(),
+            privilege: Privilege::Unprivileged,
+            request: request.unwrap(),
+            pace: Pace::Running,
+            attempt: 1,
+        };
+        let listen = Listen { service_type: name(), annotations: vec![] };
+        let claim = NewClaim {
+            name: name(),
+            origin: Origin::Empty,
+            capacity: name(),
+            storage_class: None,
+            access_modes: vec![],
+            mode: VolumeMode::Filesystem,
+            lifetime: Lifetime::Kept,
+        };
+        let steps = vec![
+            Step::CreateKey { secret: name() },
+            Step::EnsureAccount { name: name() },
+            Step::EnsureService(NewService { name: name(), selector: vec![], port: ("rsync-tls", 8000), listen }),
+            Step::CreateClaim(claim),
+            Step::GrowClaim { name: name(), capacity: name() },
+            Step::TakeSnapshot(NewSnapshot { name: name(), claim: name(), class: None, lifetime: Lifetime::Kept }),
+            Step::StartMover(Box::new(run)),
+            Step::SetPace { job: name(), pace: Pace::Running },
+            Step::StopMover { job: doomed(), ending: Ending::Finished },
+            Step::DeleteClaim(doomed()),
+            Step::DeleteSnapshot(doomed()),
+            Step::ReleaseSnapshot { name: name(), resource_version: name(), claimed: Claimed::Free },
+        ];
+        let places: BTreeSet<_> = steps.iter().map(place).collect();
+        assert_eq!(places.len(), 12, "one of each");
+        steps
+    }
+
+    /// A number for each variant; a new one does not compile until it is given one, and then fails until it is listed.
+    fn place(step: &Step) -> usize {
+        match step {
+            Step::CreateKey { .. } => 0,
+            Step::EnsureAccount { .. } => 1,
+            Step::EnsureService(_) => 2,
+            Step::CreateClaim(_) => 3,
+            Step::GrowClaim { .. } => 4,
+            Step::TakeSnapshot(_) => 5,
+            Step::StartMover(_) => 6,
+            Step::SetPace { .. } => 7,
+            Step::StopMover { .. } => 8,
+            Step::DeleteClaim(_) => 9,
+            Step::DeleteSnapshot(_) => 10,
+            Step::ReleaseSnapshot { .. } => 11,
+        }
+    }
+}
