@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Controller};
 use kube::{Api, Client};
-use kube_lease_manager::LeaseManagerError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::destination::ReplicationDestination;
@@ -16,7 +15,7 @@ use crate::args::OperatorArgs;
 use crate::replication::interpret::Kind;
 use crate::replication::{Context, reconcile};
 use crate::telemetry::events::Events;
-use crate::telemetry::lease::Lease;
+use crate::telemetry::lease::{Lease, LeaseError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{self, Readiness};
 
@@ -30,8 +29,8 @@ pub enum OperatorError {
     #[error("connecting to the API server: {0}")]
     Client(#[from] kube::Error),
     /// The Lease could not be had, or was lost: another instance may act now, so this one must not.
-    #[error("the Lease was lost{}", .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
-    Lease(Option<LeaseManagerError>),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// Probes, metrics or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -67,16 +66,15 @@ async fn act(
     if !args.leader_elect {
         return work(client, args, metrics, signals).await;
     }
-    let lease = Lease::new(client.clone(), &args.namespace, &args.identity).await;
-    let lease = lease.map_err(|error| OperatorError::Lease(Some(error)))?;
+    let lease = Lease::new(client.clone(), &args.namespace, &args.identity);
     tokio::select! {
-        acquired = lease.acquired() => acquired.map_err(|error| OperatorError::Lease(Some(error)))?,
+        acquired = lease.acquired() => acquired?,
         () = signals.next() => return Ok(()),
     }
     tracing::info!(identity = args.identity, "Lease was acquired");
     let ended = tokio::select! {
         ended = work(client, args, metrics, signals) => ended,
-        error = lease.lost() => Err(OperatorError::Lease(error)),
+        error = lease.lost() => Err(error.into()),
     };
     lease.release().await;
     ended

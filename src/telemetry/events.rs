@@ -9,6 +9,9 @@ use crate::model::event::Event;
 /// `reportingController` of every event.
 const CONTROLLER: &str = "volsync-controller";
 
+/// The API refuses longer notes (`ValidateEventCreate` of events.k8s.io/v1).
+const MOST_NOTE_BYTES: usize = 1024;
+
 /// Publishes events.
 #[derive(Clone)]
 pub struct Events(Recorder);
@@ -23,16 +26,59 @@ impl Events {
     /// Publishes these, about this object. An event that cannot be written is logged; it stops nothing.
     pub async fn publish(&self, object: &ObjectReference, events: &[Event]) {
         for event in events {
-            let api_event = ApiEvent {
-                type_: if event.reason.is_warning() { EventType::Warning } else { EventType::Normal },
-                reason: event.reason.as_str().to_owned(),
-                note: Some(event.note.clone()),
-                action: event.reason.action().to_owned(),
-                secondary: None,
-            };
-            if let Err(error) = self.0.publish(&api_event, object).await {
+            if let Err(error) = self.0.publish(&render(event), object).await {
                 tracing::warn!(reason = event.reason.as_str(), %error, "Event was not published");
             }
         }
+    }
+}
+
+fn render(event: &Event) -> ApiEvent {
+    let note = &event.note;
+    ApiEvent {
+        type_: if event.reason.is_warning() { EventType::Warning } else { EventType::Normal },
+        reason: event.reason.as_str().to_owned(),
+        note: Some(note.get(..note.floor_char_boundary(MOST_NOTE_BYTES)).unwrap_or_default().to_owned()),
+        action: event.reason.action().to_owned(),
+        secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::EventReason;
+
+    const REASONS: [EventReason; 5] = [
+        EventReason::TransferStarted,
+        EventReason::TransferFailed,
+        EventReason::VolumeSnapshotCreated,
+        EventReason::PersistentVolumeClaimCreated,
+        EventReason::ServiceAddressAssigned,
+    ];
+
+    #[test]
+    fn every_event_has_an_action_since_the_api_refuses_one_without() {
+        for reason in REASONS {
+            let event = render(&Event { reason, note: "created VolumeSnapshot/x".to_owned() });
+            assert!(!event.action.is_empty(), "{reason:?}");
+            assert_eq!(event.reason, format!("{reason:?}"), "reasons are CamelCase words");
+            assert_eq!(event.note.as_deref(), Some("created VolumeSnapshot/x"));
+        }
+    }
+
+    #[test]
+    fn only_failures_are_warnings() {
+        for reason in REASONS {
+            let warning = render(&Event { reason, note: String::new() }).type_ == EventType::Warning;
+            assert_eq!(warning, reason == EventReason::TransferFailed, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_note_that_is_too_long_is_cut_between_characters() {
+        let event = Event { reason: EventReason::TransferFailed, note: "ä".repeat(2000) };
+        let note = render(&event).note.unwrap();
+        assert_eq!(note, "ä".repeat(MOST_NOTE_BYTES / 2));
     }
 }

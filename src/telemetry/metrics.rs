@@ -1,4 +1,4 @@
-//! Metrics, in the OpenMetrics text format: VolSync's three.
+//! Metrics, in the OpenMetrics text format: VolSync's three, and `doppel_build_info`.
 //!
 //! Counters and gauges are prometheus-client's. It has no summaries; VolSync's one is rendered here, from a bounded
 //! window of durations for each object.
@@ -56,6 +56,12 @@ fn role(role: Role) -> &'static str {
     }
 }
 
+/// Which operator it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
 /// The operator's metrics. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -80,6 +86,9 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let missed_intervals = Family::default();
         let out_of_sync = Family::default();
+        let build: Family<Build, Gauge> = Family::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("doppel_build_info", "The version of the operator; the value is 1", build);
         registry.register(
             "volsync_missed_intervals",
             "The number of times a synchronization failed to complete before the next scheduled start",
@@ -197,6 +206,20 @@ impl Summary {
 mod tests {
     use super::*;
 
+    fn with_one_series() -> Metrics {
+        let metrics = Metrics::default();
+        let labels = Labels {
+            obj_name: "db".to_owned(),
+            obj_namespace: "ns".to_owned(),
+            role: "source".to_owned(),
+            method: "rsync-tls".to_owned(),
+        };
+        metrics.0.out_of_sync.get_or_create(&labels).set(1);
+        metrics.0.missed_intervals.get_or_create(&labels).inc();
+        metrics.0.durations.lock().unwrap().entry(labels).or_default().add(Duration::from_millis(2500), Instant::now());
+        metrics
+    }
+
     #[test]
     fn quantiles_are_those_of_the_last_day() {
         let mut summary = Summary::default();
@@ -220,17 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn metrics_that_are_not_volsyncs_are_not_called_so() {
+        let text = with_one_series().render();
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let expected = [
+            "doppel_build_info gauge",
+            "volsync_missed_intervals counter",
+            "volsync_volume_out_of_sync gauge",
+            "volsync_sync_duration_seconds summary",
+        ];
+        assert_eq!(names, expected);
+        assert!(text.contains(concat!("doppel_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")), "{text}");
+        assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with this line");
+    }
+
+    #[test]
     fn series_have_the_names_and_labels_of_volsync_and_go_with_their_object() {
-        let metrics = Metrics::default();
-        let labels = Labels {
-            obj_name: "db".to_owned(),
-            obj_namespace: "ns".to_owned(),
-            role: "source".to_owned(),
-            method: "rsync-tls".to_owned(),
-        };
-        metrics.0.out_of_sync.get_or_create(&labels).set(1);
-        metrics.0.missed_intervals.get_or_create(&labels).inc();
-        metrics.0.durations.lock().unwrap().entry(labels).or_default().add(Duration::from_millis(2500), Instant::now());
+        let metrics = with_one_series();
         let text = metrics.render();
         let series = r#"obj_name="db",obj_namespace="ns",role="source",method="rsync-tls""#;
         for expected in [
