@@ -91,8 +91,8 @@ pub struct Names {
     bytes: Vec<u8>,
 }
 
-/// Where a name is in a [`Names`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a name is in a [`Names`]; by default, a place without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NameId {
     start: u32,
     len: u16,

@@ -222,6 +222,12 @@ impl<'d> NewFile<'d> {
         Ok(())
     }
 
+    /// See [`NewEntry::place`].
+    #[must_use]
+    pub fn place(&self) -> (BorrowedFd<'d>, Name<'_>) {
+        self.entry.place()
+    }
+
     /// Gives the file its name; see [`NewEntry::commit`].
     ///
     /// # Errors

@@ -79,6 +79,12 @@ impl Tree {
         rustix::fs::syncfs(&self.root).map_err(|errno| Error::new("flush the file system of", b"", errno))
     }
 
+    /// The root directory itself, for its attributes.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -94,4 +100,21 @@ impl Tree {
 /// The kernel's.
 pub fn metadata_at(dir: BorrowedFd<'_>, name: Name<'_>) -> Result<Metadata, Errno> {
     rustix::fs::statat(dir, name.bytes(), AtFlags::SYMLINK_NOFOLLOW).map(|stat| Metadata::from_stat(&stat))
+}
+
+/// What `fstat` says of an open file.
+///
+/// # Errors
+/// The kernel's.
+pub fn metadata_of(file: impl AsFd) -> Result<Metadata, Errno> {
+    rustix::fs::fstat(file).map(|stat| Metadata::from_stat(&stat))
+}
+
+/// Opens a file for reading. A pipe that took its name meanwhile does not make us wait, nor a link lead us elsewhere.
+///
+/// # Errors
+/// The kernel's, `ELOOP` for a link.
+pub fn open_file(dir: BorrowedFd<'_>, name: Name<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name.bytes(), flags, Mode::empty())
 }

@@ -1,0 +1,105 @@
+//! Why a session failed, whose fault it seems to be, and when to try again.
+
+use std::io;
+
+use doppel_contract::{Fault, Line, Retry};
+
+use crate::proto::arguments;
+use crate::proto::input::Malformed;
+
+/// Why a session failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection broke.
+    #[error("the connection to the peer broke: {0}")]
+    Network(io::Error),
+    /// The peer closed the connection before it said goodbye.
+    #[error("the peer closed the connection before the transfer was done")]
+    Closed,
+    /// The peer's bytes are not what the protocol says.
+    #[error("the peer broke the rsync protocol: {0}")]
+    Malformed(#[from] Malformed),
+    /// The daemon did not let us in.
+    #[error("the peer refused the connection: {0}")]
+    Refused(Line),
+    /// The client asks for something that is not supported.
+    #[error("the peer's request was refused: {0}")]
+    Arguments(#[from] arguments::Refused),
+    /// The peer gave up.
+    #[error("the peer failed (rsync exit code {code}): {text}")]
+    PeerFailed {
+        /// Its exit code.
+        code: i32,
+        /// The first error that it spoke of.
+        text: Line,
+    },
+    /// An empty source would have emptied a destination.
+    #[error(
+        "the source is empty but the destination has {}; nothing was deleted; if the source is meant to be empty, allow \
+         an empty source", entries(.destination)
+    )]
+    EmptySource {
+        /// How many entries the destination's root has, if that is known here.
+        destination: Option<u64>,
+    },
+    /// The volume failed as a whole.
+    #[error("{0}")]
+    Volume(#[from] doppel_volume::error::Error),
+    /// The tree has more entries than a session can handle.
+    #[error("the tree has more than {limit} entries")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// Another session is writing to the volume.
+    #[error("another source is being received right now")]
+    Busy,
+}
+
+impl Error {
+    /// Whose fault it seems to be.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Network(_) | Self::Closed => Fault::Network,
+            Self::Malformed(_) | Self::Refused(_) | Self::Arguments(_) | Self::PeerFailed { .. } | Self::Busy => {
+                Fault::Peer
+            }
+            Self::EmptySource { .. } => Fault::User,
+            Self::Volume(_) => Fault::Volume,
+            Self::TooLarge { .. } => Fault::Ours,
+        }
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Network(_)
+            | Self::Closed
+            | Self::Malformed(_)
+            | Self::Refused(_)
+            | Self::PeerFailed { .. }
+            | Self::Volume(_)
+            | Self::Busy => Retry::Later,
+            Self::Arguments(_) | Self::EmptySource { .. } | Self::TooLarge { .. } => Retry::AfterChange,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Network(error),
+        }
+    }
+}
+
+fn entries(count: &Option<u64>) -> String {
+    match count {
+        Some(1) => "one entry".to_owned(),
+        Some(count) => format!("{count} entries"),
+        None => "data".to_owned(),
+    }
+}

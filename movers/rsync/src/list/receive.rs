@@ -1,0 +1,154 @@
+//! Reading a file list from a peer: every path is checked here, and nowhere after.
+
+use std::collections::HashMap;
+
+use doppel_contract::Line;
+use doppel_volume::metadata::Kind;
+use doppel_volume::names;
+
+use crate::error::Error;
+use crate::list::{Detail, DirectoryId, FileList};
+use crate::proto::acl::AclTable;
+use crate::proto::entry::{Decoded, EntryDecoder, HardLink, Layout, WireEntry, skip_names};
+use crate::proto::frame::IoErrors;
+use crate::proto::input::{Input, Malformed};
+
+/// What a peer sent as its list.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) list: FileList,
+    /// What it could not read of its tree.
+    pub(crate) errors: IoErrors,
+    /// Access control lists of entries, and those that new entries inherit.
+    pub(crate) acls: [AclTable; 2],
+}
+
+/// Lists of names of users and groups follow the entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdNames {
+    pub(crate) follow: bool,
+    pub(crate) root_is_named: bool,
+}
+
+impl Received {
+    /// Reads a list up to its end, and brings it into order.
+    pub(crate) fn read<I: Input<Error = Error>>(input: &mut I, layout: Layout, ids: IdNames) -> Result<Self, Error> {
+        let mut reading = Reading {
+            list: FileList::new(),
+            acls: [AclTable::default(), AclTable::default()],
+            directories: HashMap::from([(Box::default(), Slot { id: DirectoryId::ROOT, listed: true })]),
+            last: (Vec::new(), DirectoryId::ROOT),
+        };
+        let mut decoder = EntryDecoder::new(layout);
+        let errors = loop {
+            match decoder.read(input, |position| reading.list.wire(position))? {
+                Decoded::End(errors) => break errors,
+                Decoded::Entry(entry) => {
+                    let acls = reading.read_acls(input, layout, entry.kind)?;
+                    reading.add(decoder.path(), &entry, decoder.target(), acls)?;
+                }
+            }
+        };
+        for present in [layout.owner, layout.group] {
+            if present && ids.follow {
+                skip_names(input, ids.root_is_named)?;
+            }
+        }
+        let Reading { mut list, acls, directories, .. } = reading;
+        // A file beneath something that is no directory of the list could end up beneath anything.
+        if let Some((path, _)) = directories.iter().find(|(_, slot)| !slot.listed) {
+            let path = Line::from_bytes(path);
+            return Err(
+                Malformed::unexpected(format!("entries beneath {path}, which is no directory of its list")).into()
+            );
+        }
+        drop(directories);
+        list.sort();
+        Ok(Self { list, errors, acls })
+    }
+}
+
+struct Reading {
+    list: FileList,
+    acls: [AclTable; 2],
+    directories: HashMap<Box<[u8]>, Slot>,
+    /// The directory of the entry before.
+    last: (Vec<u8>, DirectoryId),
+}
+
+struct Slot {
+    id: DirectoryId,
+    /// Whether the list has the directory itself, and not just entries beneath it.
+    listed: bool,
+}
+
+impl Reading {
+    fn read_acls<I: Input<Error = Error>>(
+        &mut self,
+        input: &mut I,
+        layout: Layout,
+        kind: Kind,
+    ) -> Result<[Option<u32>; 2], Error> {
+        if !layout.acls || kind == Kind::Symlink {
+            return Ok([None, None]);
+        }
+        let [access, default] = &mut self.acls;
+        let access = Some(access.read(input)?);
+        let default = if kind == Kind::Directory { Some(default.read(input)?) } else { None };
+        Ok([access, default])
+    }
+
+    fn add(&mut self, path: &[u8], entry: &WireEntry, target: &[u8], acls: [Option<u32>; 2]) -> Result<(), Error> {
+        if path == b"." {
+            if entry.kind != Kind::Directory {
+                return Err(Malformed::unexpected("a root that is not a directory").into());
+            }
+            self.list.add((DirectoryId::ROOT, None), entry, Detail::Directory(DirectoryId::ROOT), acls)?;
+            return Ok(());
+        }
+        let (parent, name) = names::split(path)
+            .map_err(|bad| Malformed::unexpected(format!("the path {}: {bad}", Line::from_bytes(path))))?;
+        let parent = self.parent(parent)?;
+        let detail = match (entry.hard_link, entry.kind) {
+            (HardLink::Of(first), _) => Detail::SameAs(first),
+            (_, Kind::Directory) => {
+                let slot = self.slot(path)?;
+                slot.listed = true;
+                Detail::Directory(slot.id)
+            }
+            (_, Kind::Symlink) => {
+                if target.contains(&0) {
+                    let path = Line::from_bytes(path);
+                    return Err(Malformed::unexpected(format!("the link {path}, which has NUL in its target")).into());
+                }
+                Detail::Target(target)
+            }
+            (_, Kind::CharacterDevice | Kind::BlockDevice) => Detail::Device(entry.device),
+            (_, Kind::File | Kind::Fifo | Kind::Socket) => Detail::None,
+        };
+        self.list.add((parent, Some(name)), entry, detail, acls)?;
+        Ok(())
+    }
+
+    fn parent(&mut self, path: &[u8]) -> Result<DirectoryId, Error> {
+        if self.last.0 != path {
+            let id = self.slot(path)?.id;
+            self.last.0.clear();
+            self.last.0.extend_from_slice(path);
+            self.last.1 = id;
+        }
+        Ok(self.last.1)
+    }
+
+    fn slot(&mut self, path: &[u8]) -> Result<&mut Slot, Error> {
+        if !self.directories.contains_key(path) {
+            let id = self.list.add_directory(path)?;
+            self.directories.insert(path.into(), Slot { id, listed: false });
+        }
+        // It was just put there.
+        self.directories.get_mut(path).ok_or(Error::TooLarge { limit: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! The arguments that a client gives to the daemon's rsync, which decide what is on the wire.
+//!
+//! The daemon accepts what VolSync's source sends (`facts/volsync.md` 4.1), what our own client sends, and options that
+//! change neither the wire nor the outcome. Anything else is refused by name: an option that is not heeded would make
+//! either the stream unreadable or the copy other than what was asked for.
+
+use doppel_contract::Line;
+
+use crate::proto::input::{Input, Malformed};
+
+/// What a client asks of a daemon that receives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arguments {
+    /// What is kept of each entry.
+    pub keep: Keep,
+    /// The list has the whole tree beneath its directories (`-r`).
+    pub recursive: bool,
+    /// Paths of the list are complete (`-R`).
+    pub relative: bool,
+    /// Only one file system (`-x`).
+    pub one_file_system: bool,
+    /// Zeros become holes (`-S`).
+    pub sparse: bool,
+    /// Content is compressed (`-z`).
+    pub compress: bool,
+    /// User and group ids have no names (`--numeric-ids`).
+    pub numeric_ids: bool,
+    /// What is not in the list is deleted (`--delete` and its variants; we always delete after the transfer).
+    pub delete: bool,
+    /// Nothing is deleted, but it is an error if something would have to be (`--max-delete=0`).
+    pub delete_nothing: bool,
+    /// What is there is left as it is (`--ignore-existing`).
+    pub ignore_existing: bool,
+    /// What is not there is not made (`--existing`).
+    pub ignore_missing: bool,
+    /// The client wants to be told of each change (`--log-format`).
+    pub itemize: bool,
+    /// The client is a Doppel (`--doppel`, which is only said to a Doppel).
+    pub doppel: bool,
+    /// What the client's program knows, a letter each (`-e.`).
+    pub letters: Vec<u8>,
+    /// Where to: the module, a slash and perhaps a name.
+    pub path: Vec<u8>,
+}
+
+/// What is kept of each entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Symbolic links (`-l`).
+    pub links: bool,
+    /// Hard links (`-H`).
+    pub hard_links: bool,
+    /// Owners (`-o`).
+    pub owner: bool,
+    /// Groups (`-g`).
+    pub group: bool,
+    /// Devices, pipes and sockets (`-D`).
+    pub specials: bool,
+    /// Times (`-t`).
+    pub times: bool,
+    /// Permissions (`-p`).
+    pub permissions: bool,
+    /// Access control lists (`-A`).
+    pub acls: bool,
+}
+
+impl Keep {
+    /// Everything that our client sends.
+    pub const ALL: Self = Self {
+        links: true,
+        hard_links: true,
+        owner: true,
+        group: true,
+        specials: true,
+        times: true,
+        permissions: true,
+        acls: false,
+    };
+}
+
+/// Why arguments are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The client wants to receive.
+    #[error("this daemon only receives")]
+    Sender,
+    /// An option that is not supported.
+    #[error("the option {0} is not supported")]
+    Option(Line),
+    /// The arguments have another form than a client's.
+    #[error("the arguments are not those of an rsync client: {0}")]
+    Form(&'static str),
+}
+
+/// An argument is not longer, and there are not more of them.
+const MAX_ARGUMENT: usize = 4096;
+const MAX_ARGUMENTS: usize = 100;
+
+/// Reads arguments, each ended by NUL, up to an empty one.
+///
+/// # Errors
+/// When they are too long or too many.
+pub fn read<I: Input>(input: &mut I) -> Result<Vec<Vec<u8>>, I::Error> {
+    let mut arguments = Vec::new();
+    let mut argument = Vec::new();
+    loop {
+        match input.byte()? {
+            0 if argument.is_empty() => return Ok(arguments),
+            0 if arguments.len() < MAX_ARGUMENTS => arguments.push(std::mem::take(&mut argument)),
+            byte if byte != 0 && argument.len() < MAX_ARGUMENT => argument.push(byte),
+            _ => return Err(Malformed::unexpected("too many arguments").into()),
+        }
+    }
+}
+
+/// Options that change neither the wire nor the outcome.
+const WITHOUT_EFFECT: [&[u8]; 6] = [b"--stats", b"--partial", b"--force", b"--fsync", b"--info", b"--debug"];
+const DELETE: [&[u8]; 5] = [b"--delete", b"--delete-before", b"--delete-during", b"--delete-delay", b"--delete-after"];
+
+/// Arguments as far as they were understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What was understood: enough to go on speaking to the client.
+    pub arguments: Arguments,
+    /// Why they must be refused, if they must.
+    pub refused: Option<Refused>,
+}
+
+impl Parsed {
+    fn refuse(&mut self, refused: Refused) {
+        self.refused.get_or_insert(refused);
+    }
+
+    fn option(&mut self, option: &[u8]) {
+        if let Err(refused) = self.arguments.option(option) {
+            self.refuse(refused);
+        }
+    }
+}
+
+impl Arguments {
+    /// Understands arguments.
+    #[must_use]
+    pub fn parse(arguments: &[Vec<u8>]) -> Parsed {
+        let mut parsed = Parsed { arguments: Self::default(), refused: None };
+        let mut arguments = arguments.iter().map(Vec::as_slice);
+        if arguments.next() != Some(b"--server") {
+            parsed.refuse(Refused::Form("they do not begin with --server"));
+        }
+        loop {
+            match arguments.next() {
+                None => parsed.refuse(Refused::Form("there is no path")),
+                Some(b".") => {}
+                Some(option) => {
+                    parsed.option(option);
+                    continue;
+                }
+            }
+            break;
+        }
+        match (arguments.next(), arguments.next()) {
+            (Some(path), None) => parsed.arguments.path = path.to_vec(),
+            _ => parsed.refuse(Refused::Form("there is not exactly one path")),
+        }
+        parsed
+    }
+
+    fn option(&mut self, option: &[u8]) -> Result<(), Refused> {
+        match option {
+            [b'-', b'-', ..] => self.long(option),
+            [b'-', short @ ..] => self.short(short),
+            other => Err(Refused::Option(Line::from_bytes(other))),
+        }
+    }
+
+    fn short(&mut self, letters: &[u8]) -> Result<(), Refused> {
+        let mut refused = Ok(());
+        for (place, letter) in letters.iter().enumerate() {
+            match letter {
+                b'l' => self.keep.links = true,
+                b'H' => self.keep.hard_links = true,
+                b'o' => self.keep.owner = true,
+                b'g' => self.keep.group = true,
+                b'D' => self.keep.specials = true,
+                b't' => self.keep.times = true,
+                b'p' => self.keep.permissions = true,
+                b'A' => self.keep.acls = true,
+                b'r' => self.recursive = true,
+                b'R' => self.relative = true,
+                b'x' => self.one_file_system = true,
+                b'S' => self.sparse = true,
+                b'z' => self.compress = true,
+                // Verbosity, and whole files: how much is read of the old content is ours to decide.
+                b'v' | b'W' => {}
+                b'e' => {
+                    let rest = letters.get(place + 1..).unwrap_or_default();
+                    self.letters = rest.strip_prefix(b".").unwrap_or(rest).to_vec();
+                    break;
+                }
+                other => refused = Err(Refused::Option(Line::from_bytes(&[b'-', *other]))),
+            }
+        }
+        refused
+    }
+
+    fn long(&mut self, option: &[u8]) -> Result<(), Refused> {
+        let (name, value) = match option.iter().position(|&byte| byte == b'=') {
+            Some(equals) => (option.get(..equals).unwrap_or(option), option.get(equals + 1..)),
+            None => (option, None),
+        };
+        let refused = || Refused::Option(Line::from_bytes(option));
+        if name == b"--sender" {
+            return Err(Refused::Sender);
+        }
+        match (name, value) {
+            (name, None) if DELETE.contains(&name) => self.delete = true,
+            (b"--max-delete", Some(b"0")) => self.delete_nothing = true,
+            (b"--ignore-existing", None) => self.ignore_existing = true,
+            (b"--existing" | b"--ignore-non-existing", None) => self.ignore_missing = true,
+            (b"--numeric-ids", None) => self.numeric_ids = true,
+            (b"--log-format", Some(_)) => self.itemize = true,
+            (b"--doppel", Some(_)) => self.doppel = true,
+            (name, _) if WITHOUT_EFFECT.contains(&name) => {}
+            (b"--timeout", Some(_)) => {}
+            _ => return Err(refused()),
+        }
+        Ok(())
+    }
+
+    /// The module that the path is in, and the rest of the path.
+    #[must_use]
+    pub fn module_and_rest(&self) -> (&[u8], &[u8]) {
+        match self.path.iter().position(|&byte| byte == b'/') {
+            None => (&self.path, b""),
+            Some(slash) => (self.path.get(..slash).unwrap_or_default(), self.path.get(slash + 1..).unwrap_or_default()),
+        }
+    }
+
+    /// The bytes of these arguments as a client sends them. Incremental lists are not offered.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { keep, .. } = self;
+        let letters = [
+            (keep.links, 'l'),
+            (keep.hard_links, 'H'),
+            (keep.owner, 'o'),
+            (keep.group, 'g'),
+            (keep.specials, 'D'),
+            (keep.times, 't'),
+            (keep.permissions, 'p'),
+            (keep.acls, 'A'),
+            (self.recursive, 'r'),
+            (self.relative, 'R'),
+            (self.one_file_system, 'x'),
+            (self.sparse, 'S'),
+            (self.compress, 'z'),
+        ];
+        let letters: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter).collect();
+        let options = [
+            Some("--server".to_owned()),
+            Some(format!("-{letters}e.LsfxCIvu")),
+            self.itemize.then(|| "--log-format=%i".to_owned()),
+            self.delete.then(|| "--delete-after".to_owned()),
+            self.delete_nothing.then(|| "--max-delete=0".to_owned()),
+            self.ignore_existing.then(|| "--ignore-existing".to_owned()),
+            self.ignore_missing.then(|| "--existing".to_owned()),
+            self.numeric_ids.then(|| "--numeric-ids".to_owned()),
+            self.doppel.then(|| "--doppel=1".to_owned()),
+            Some(".".to_owned()),
+        ];
+        let mut bytes = Vec::new();
+        for option in options.into_iter().flatten() {
+            bytes.extend_from_slice(option.as_bytes());
+            bytes.push(0);
+        }
+        bytes.extend_from_slice(&self.path);
+        bytes.extend_from_slice(&[0, 0]);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(line: &str) -> Result<Arguments, Refused> {
+        let words: Vec<Vec<u8>> = line.split(' ').map(|argument| argument.as_bytes().to_vec()).collect();
+        let Parsed { arguments, refused } = Arguments::parse(&words);
+        refused.map_or(Ok(arguments), Err)
+    }
+
+    #[test]
+    fn volsyncs_arguments_are_understood() {
+        let copy = parse("--server -lHogDtpArRxSze.iLsfxCIvu --log-format=%i --info=MISC2,STATS2 . data/").unwrap();
+        assert_eq!(copy.keep, Keep { acls: true, ..Keep::ALL });
+        assert!(copy.compress && copy.sparse && copy.relative && copy.itemize && !copy.delete);
+        assert_eq!(copy.letters, b"iLsfxCIvu");
+        let delete = parse(
+            "--server -rxe.iLsfxCIvu --log-format=%i --delete --ignore-existing --existing --info=MISC2,STATS2 . data/",
+        )
+        .unwrap();
+        assert!(delete.delete && delete.ignore_existing && delete.ignore_missing);
+        assert_eq!(delete.keep, Keep::default());
+        let upload = parse("--server -e.LsfxCIvu . control/complete").unwrap();
+        assert_eq!(upload.module_and_rest(), (&b"control"[..], &b"complete"[..]));
+    }
+
+    #[test]
+    fn what_would_not_be_heeded_is_refused_by_name() {
+        for (line, named) in [
+            ("--server --sender -re.L . data/", "only receives"),
+            ("--server -ne.L . data/", "-n"),
+            ("--server -Xe.L . data/", "-X"),
+            ("--server -re.L --inplace . data/", "--inplace"),
+            ("--server -re.L --delete-excluded . data/", "--delete-excluded"),
+            ("--server -re.L --max-delete=5 . data/", "--max-delete=5"),
+            ("--server -re.L data/", "data/"),
+            ("--server -re.L . data/ more", "one path"),
+            ("--server -re.L", "no path"),
+            ("-re.L . data/", "--server"),
+        ] {
+            let refused = parse(line).unwrap_err().to_string();
+            assert!(refused.contains(named), "{line}: {refused}");
+        }
+    }
+
+    #[test]
+    fn arguments_come_back() {
+        let arguments = Arguments {
+            keep: Keep::ALL,
+            recursive: true,
+            one_file_system: true,
+            numeric_ids: true,
+            delete: true,
+            delete_nothing: true,
+            doppel: true,
+            letters: b"LsfxCIvu".to_vec(),
+            path: b"data/".to_vec(),
+            ..Arguments::default()
+        };
+        let bytes = arguments.encode();
+        let parsed = Arguments::parse(&read(&mut &bytes[..]).unwrap());
+        assert_eq!(parsed, Parsed { arguments, refused: None });
+    }
+
+    #[test]
+    fn endless_arguments_are_refused() {
+        assert!(read(&mut &vec![b'a'; 100_000][..]).is_err());
+        assert!(read(&mut &b"a\0".repeat(1000)[..]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(arguments) = read(&mut &bytes[..]) {
+                let _ = Arguments::parse(&arguments);
+            }
+        }
+    }
+}

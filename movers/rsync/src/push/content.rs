@@ -1,0 +1,210 @@
+//! Where the content of requested entries comes from.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+
+use doppel_contract::{LeftOut, Line};
+use doppel_volume::dirs::Dirs;
+use doppel_volume::metadata::{Kind, Metadata};
+use doppel_volume::monitor::Monitor;
+use doppel_volume::tree::{Tree, metadata_of, open_file};
+use rustix::io::Errno;
+
+use crate::list::FileList;
+
+/// Gives the content of entries.
+pub(crate) trait Content {
+    /// How many entries there are.
+    fn len(&self) -> u32;
+    /// Whether the entry has content.
+    fn has_content(&self, index: u32) -> bool;
+    /// The peer asked for something of the entry: all before it is done.
+    fn reached(&mut self, index: u32);
+    /// Opens the entry for reading and tells its size.
+    fn open(&mut self, index: u32) -> Result<u64, Missing>;
+    /// Reads on.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno>;
+    /// Ends the reading; whether what was read is the content that the entry had at one moment.
+    fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent;
+}
+
+/// An entry's content cannot be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The entry is not there any more.
+    Vanished,
+    /// It cannot be read.
+    Unreadable,
+}
+
+/// Whether what was read is one version of the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consistent {
+    /// It is.
+    Yes,
+    /// It changed meanwhile.
+    Changed,
+    /// It could not be read to its end.
+    Broken,
+}
+
+/// The content of a tree's files.
+pub(crate) struct TreeContent<'t> {
+    list: &'t FileList,
+    dirs: Dirs<'t>,
+    monitor: &'t dyn Monitor,
+    open: Option<(OwnedFd, Metadata)>,
+    left_out: LeftOut,
+    remarks: LeftOut,
+    /// Entries in `left_out`, so that a second try does not count them again.
+    broken: HashSet<u32>,
+    next: u32,
+}
+
+impl<'t> TreeContent<'t> {
+    pub(crate) fn new(tree: &'t Tree, list: &'t FileList, monitor: &'t dyn Monitor) -> Self {
+        Self {
+            list,
+            dirs: Dirs::new(tree),
+            monitor,
+            open: None,
+            left_out: LeftOut::default(),
+            remarks: LeftOut::default(),
+            broken: HashSet::new(),
+            next: 0,
+        }
+    }
+
+    /// Everything is done; tells what was not.
+    pub(crate) fn finish(mut self, left_out: &mut LeftOut, remarks: &mut LeftOut) {
+        self.reached(self.list.len());
+        for (from, to) in [(&self.left_out, left_out), (&self.remarks, remarks)] {
+            for problem in &from.first {
+                to.add(problem.path.clone(), problem.why.clone());
+            }
+            to.count += from.count - from.first.len() as u64;
+        }
+    }
+
+    fn path(&self, index: u32) -> Line {
+        let mut path = Vec::new();
+        if let Some(entry) = self.list.get(index) {
+            self.list.path(entry, &mut path);
+        }
+        Line::from_bytes(&path)
+    }
+
+    fn open_entry(&mut self, index: u32) -> Result<(OwnedFd, Metadata), Errno> {
+        let entry = self.list.get(index).ok_or(Errno::NOENT)?;
+        let dir = self.dirs.open(self.list.directory(entry.parent))?;
+        let file = open_file(dir, self.list.name(entry))?;
+        let metadata = metadata_of(&file)?;
+        // Something else took its name. That is as good as if it had vanished.
+        if metadata.kind == Kind::File { Ok((file, metadata)) } else { Err(Errno::NOENT) }
+    }
+
+    fn leave_out(&mut self, index: u32, why: Line) {
+        if self.broken.insert(index) {
+            let path = self.path(index);
+            self.left_out.add(path, why);
+        }
+    }
+}
+
+impl Content for TreeContent<'_> {
+    fn len(&self) -> u32 {
+        self.list.len()
+    }
+
+    fn has_content(&self, index: u32) -> bool {
+        self.list.get(index).is_some_and(|entry| entry.kind() == Kind::File)
+    }
+
+    fn reached(&mut self, index: u32) {
+        for done in self.next..index {
+            let Some(entry) = self.list.get(done) else { break };
+            self.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
+        }
+        self.next = self.next.max(index);
+    }
+
+    fn open(&mut self, index: u32) -> Result<u64, Missing> {
+        if self.broken.contains(&index) {
+            return Err(Missing::Unreadable);
+        }
+        match self.open_entry(index) {
+            Ok((file, metadata)) => {
+                self.open = Some((file, metadata));
+                Ok(metadata.size)
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => {
+                let path = self.path(index);
+                self.remarks.add(path, Line::new("vanished before it was read"));
+                Err(Missing::Vanished)
+            }
+            Err(errno) => {
+                self.leave_out(index, Line::new(format!("open: {}", std::io::Error::from(errno))));
+                Err(Missing::Unreadable)
+            }
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let (file, _) = self.open.as_ref().ok_or(Errno::BADF)?;
+        loop {
+            match rustix::io::read(file, &mut *buffer) {
+                Err(Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
+        let Some((file, before)) = self.open.take() else { return Consistent::Broken };
+        match read.and_then(|()| metadata_of(&file)) {
+            Ok(after) if after.size == before.size && after.modified == before.modified => Consistent::Yes,
+            Ok(_) => Consistent::Changed,
+            Err(errno) => {
+                self.leave_out(index, Line::new(format!("read: {}", std::io::Error::from(errno))));
+                Consistent::Broken
+            }
+        }
+    }
+}
+
+/// One small file, in memory.
+pub(crate) struct MemoryContent<'m> {
+    pub(crate) content: &'m [u8],
+    pub(crate) position: usize,
+}
+
+impl Content for MemoryContent<'_> {
+    fn len(&self) -> u32 {
+        1
+    }
+
+    fn has_content(&self, _: u32) -> bool {
+        true
+    }
+
+    fn reached(&mut self, _: u32) {}
+
+    fn open(&mut self, _: u32) -> Result<u64, Missing> {
+        self.position = 0;
+        Ok(self.content.len() as u64)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let rest = self.content.get(self.position..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        for (place, byte) in buffer.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        self.position += count;
+        Ok(count)
+    }
+
+    fn close(&mut self, _: u32, _: Result<(), Errno>) -> Consistent {
+        Consistent::Yes
+    }
+}

@@ -1,0 +1,170 @@
+//! Walking the source's tree and sending its list.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use doppel_contract::{LeftOut, Line};
+use doppel_volume::metadata::{Identity, Kind, Metadata};
+use doppel_volume::monitor::Monitor;
+use doppel_volume::names::join;
+use doppel_volume::tree::Tree;
+use doppel_volume::walk::{self, Content, Found, Problem, Visit, Walk};
+
+use crate::error::Error;
+use crate::list::{Detail, DirectoryId, FileList};
+use crate::proto::arguments::Keep;
+use crate::proto::entry::{EntryEncoder, HardLink, Layout, WireEntry};
+use crate::proto::frame::IoErrors;
+use crate::proto::greeting::Protocol;
+use crate::stream::writer::Writer;
+
+/// The list that was sent, and what is not in it.
+pub(crate) struct Scanned {
+    pub(crate) list: FileList,
+    pub(crate) left_out: LeftOut,
+    pub(crate) remarks: LeftOut,
+    pub(crate) errors: IoErrors,
+}
+
+/// Which fields entries have when this is kept.
+pub(crate) fn layout(keep: &Keep, protocol: Protocol) -> Layout {
+    Layout {
+        links: keep.links,
+        owner: keep.owner,
+        group: keep.group,
+        devices: keep.specials,
+        numbered_specials: keep.specials && !protocol.is_31(),
+        acls: keep.acls,
+    }
+}
+
+/// Sends the list while walking the tree.
+pub(crate) fn send_list<W: Write>(
+    tree: &Tree,
+    writer: &mut Writer<W>,
+    layout: Layout,
+    monitor: &dyn Monitor,
+) -> Result<Scanned, Error> {
+    let mut scan = Scan {
+        list: FileList::new(),
+        encoder: EntryEncoder::new(layout),
+        links: HashMap::new(),
+        path: Vec::new(),
+        bytes: Vec::new(),
+    };
+    let (mut left_out, mut remarks, mut errors) = (LeftOut::default(), LeftOut::default(), IoErrors::default());
+    let mut walk = Walk::new(tree)?;
+    scan.add_root(&tree.metadata()?)?;
+    while let Some(visit) = walk.next() {
+        match visit {
+            Visit::Entry(found) => {
+                let size = if found.metadata.kind == Kind::File { found.metadata.size } else { 0 };
+                scan.add(&found)?;
+                monitor.found(1, size);
+                writer.put(&scan.bytes)?;
+                scan.bytes.clear();
+            }
+            Visit::Problem(Problem::Vanished(error)) => {
+                remarks.add(error.path().clone(), error.why());
+                errors = errors.and(IoErrors::VANISHED);
+            }
+            Visit::Problem(Problem::Unreadable(error)) => {
+                left_out.add(error.path().clone(), error.why());
+                errors = errors.and(IoErrors::GENERAL);
+            }
+        }
+    }
+    EntryEncoder::end(&mut scan.bytes, errors);
+    writer.put(&scan.bytes)?;
+    monitor.all_found();
+    Ok(Scanned { list: scan.list, left_out, remarks, errors })
+}
+
+struct Scan {
+    list: FileList,
+    encoder: EntryEncoder,
+    /// The first entry of each inode that has several names.
+    links: HashMap<Identity, u32>,
+    path: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Scan {
+    fn add_root(&mut self, metadata: &Metadata) -> Result<(), Error> {
+        let wire = wire(metadata, HardLink::No, false);
+        self.list.add((DirectoryId::ROOT, None), &wire, Detail::Directory(DirectoryId::ROOT), [None, None])?;
+        self.encoder.write(&mut self.bytes, b".", &wire, &[]);
+        Ok(())
+    }
+
+    fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
+        let Found { parent, name, metadata, detail } = found;
+        let parent = DirectoryId(parent.0);
+        let hard_link = match metadata.kind {
+            Kind::Directory => HardLink::No,
+            _ if metadata.links < 2 => HardLink::No,
+            _ => match self.links.get(&metadata.identity) {
+                Some(first) => HardLink::Of(*first),
+                None => {
+                    self.links.insert(metadata.identity, self.list.len());
+                    HardLink::First
+                }
+            },
+        };
+        let passed_by = matches!(detail, walk::Detail::Directory(_, Content::PassedBy));
+        let mut wire = wire(metadata, hard_link, passed_by);
+        if let HardLink::Of(first) = hard_link
+            && let Some(same) = self.list.wire(first)
+        {
+            // The peer takes everything from the first; what changed since must not get into what both remember.
+            wire = WireEntry { hard_link, ..same };
+        }
+        join(&mut self.path, self.list.directory(parent), name.bytes());
+        let (list_detail, target) = match (hard_link, detail) {
+            (HardLink::Of(first), _) => (Detail::SameAs(first), &[][..]),
+            (_, walk::Detail::Directory(..)) => (Detail::Directory(self.list.add_directory(&self.path)?), &[][..]),
+            // Only the wire needs the target.
+            (_, walk::Detail::Symlink(target)) => (Detail::None, *target),
+            (_, walk::Detail::Plain) if metadata.kind.is_device() => (Detail::Device(metadata.device_number), &[][..]),
+            (_, walk::Detail::Plain) => (Detail::None, &[][..]),
+        };
+        self.list.add((parent, Some(*name)), &wire, list_detail, [None, None])?;
+        self.encoder.write(&mut self.bytes, &self.path, &wire, target);
+        Ok(())
+    }
+}
+
+fn wire(metadata: &Metadata, hard_link: HardLink, without_content: bool) -> WireEntry {
+    WireEntry {
+        kind: metadata.kind,
+        permissions: metadata.permissions,
+        size: metadata.size,
+        modified: metadata.modified,
+        uid: metadata.uid,
+        gid: metadata.gid,
+        device: metadata.device_number,
+        hard_link,
+        without_content,
+    }
+}
+
+/// Bytes of content in the whole list.
+pub(crate) fn bytes(list: &FileList) -> u64 {
+    list.entries().filter(|(_, entry)| entry.kind() == Kind::File).map(|(_, entry)| entry.size).sum()
+}
+
+/// The paths of all links, each ended by a newline. A path that has a newline itself cannot be told.
+pub(crate) fn symlinks(list: &FileList, left_out: &mut LeftOut) -> Vec<u8> {
+    let (mut paths, mut path) = (Vec::new(), Vec::new());
+    for (_, entry) in list.entries().filter(|(_, entry)| entry.kind() == Kind::Symlink) {
+        list.path(entry, &mut path);
+        if path.contains(&b'\n') {
+            let why = "a symbolic link with a newline in its path stays disguised at a VolSync destination";
+            left_out.add(Line::from_bytes(&path), Line::new(why));
+        } else {
+            paths.extend_from_slice(&path);
+            paths.push(b'\n');
+        }
+    }
+    paths
+}

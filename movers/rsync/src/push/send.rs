@@ -1,0 +1,266 @@
+//! Answering the receiver's requests, phase by phase. (rsync-win, transfer specification, 1 to 7.)
+
+use std::io::{Read, Write};
+
+use doppel_contract::Tally;
+
+use crate::error::Error;
+use crate::proto::checksum::{BlockSum, FileSum, Strong};
+use crate::proto::frame::{IoErrors, Tag};
+use crate::proto::index::{Index, IndexCoder};
+use crate::proto::input::Malformed;
+use crate::proto::integer::read_count;
+use crate::proto::request::{Flags, Item};
+use crate::proto::sums::SumHead;
+use crate::proto::token::Token;
+use crate::push::content::{Consistent, Content, Missing};
+use crate::push::search::{Piece, Signature, search};
+use crate::session::Agreed;
+use crate::stream::reader::Reader;
+use crate::stream::writer::{MAX_SPACE, Writer};
+
+/// Answers requests.
+pub(crate) struct Sender<R, W, C> {
+    reader: Reader<R>,
+    writer: Writer<W>,
+    agreed: Agreed,
+    sums: BlockSum,
+    content: C,
+    incoming: IndexCoder,
+    outgoing: IndexCoder,
+    item: Item,
+    scratch: Vec<u8>,
+    tally: Tally,
+    /// What the peer knows of our errors.
+    told: IoErrors,
+}
+
+/// What there is to tell at the end.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) tally: Tally,
+    pub(crate) deleted: u64,
+}
+
+/// Requests come in this many phases: first tries, second tries, and nothing more.
+const PHASES: u32 = 2;
+
+impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
+    pub(crate) fn new(reader: Reader<R>, writer: Writer<W>, agreed: Agreed, content: C) -> Self {
+        Self {
+            reader,
+            writer,
+            agreed,
+            sums: BlockSum::new(agreed.checksum, agreed.seed),
+            content,
+            incoming: IndexCoder::default(),
+            outgoing: IndexCoder::default(),
+            item: Item::default(),
+            scratch: Vec::new(),
+            tally: Tally::default(),
+            told: IoErrors::default(),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Reader<R>, Writer<W>, C) {
+        (self.reader, self.writer, self.content)
+    }
+
+    /// Answers requests until the peer has everything; `errors` are those that it knows of from the list.
+    pub(crate) fn run(&mut self, errors: IoErrors) -> Result<End, Error> {
+        self.told = errors;
+        let mut phase = 0;
+        let mut deleted = 0;
+        loop {
+            match self.next_index()? {
+                Index::Done => {
+                    phase += 1;
+                    self.done()?;
+                    if phase > PHASES {
+                        break;
+                    }
+                }
+                Index::DeletionStats => deleted += self.deletion_stats()?,
+                Index::Entry(index) => self.answer(index, phase)?,
+            }
+        }
+        // The goodbye: the peer has deleted, flushed and counted.
+        loop {
+            match self.next_index()? {
+                Index::Done => break,
+                Index::DeletionStats => deleted += self.deletion_stats()?,
+                Index::Entry(_) => return Err(Malformed::unexpected("a request after the last phase").into()),
+            }
+        }
+        if self.agreed.protocol.is_31() {
+            self.done()?;
+            if self.next_index()? != Index::Done {
+                return Err(Malformed::unexpected("something after its goodbye").into());
+            }
+        }
+        let deleted = deleted.max(self.reader.messages().deleted);
+        Ok(End { tally: self.tally, deleted })
+    }
+
+    fn next_index(&mut self) -> Result<Index, Error> {
+        if self.reader.is_drained() {
+            self.writer.flush()?;
+        }
+        self.incoming.read(&mut self.reader)
+    }
+
+    fn done(&mut self) -> Result<(), Error> {
+        self.put(|outgoing, out| outgoing.write(out, Index::Done))
+    }
+
+    fn put(&mut self, write: impl FnOnce(&mut IndexCoder, &mut Vec<u8>)) -> Result<(), Error> {
+        self.scratch.clear();
+        write(&mut self.outgoing, &mut self.scratch);
+        self.writer.put(&self.scratch)
+    }
+
+    fn deletion_stats(&mut self) -> Result<u64, Error> {
+        /// As rsync limits each of them.
+        const MOST: u32 = 1 << 28;
+        let mut deleted = 0;
+        for _ in 0..5 {
+            deleted += u64::from(read_count(&mut self.reader, "a number of deleted entries", MOST)?);
+        }
+        Ok(deleted)
+    }
+
+    fn answer(&mut self, index: u32, phase: u32) -> Result<(), Error> {
+        let mut item = std::mem::take(&mut self.item);
+        item.read(&mut self.reader)?;
+        if index >= self.content.len() {
+            return Err(Malformed::OutOfRange { what: "an index", value: index.into() }.into());
+        }
+        self.content.reached(index);
+        if item.flags.has(Flags::TRANSFER) {
+            if phase >= PHASES || !self.content.has_content(index) {
+                return Err(Malformed::unexpected("a request for content that there is not").into());
+            }
+            self.transfer(index, &item)?;
+        } else {
+            self.put(|outgoing, out| {
+                outgoing.write(out, Index::Entry(index));
+                item.write(out);
+            })?;
+        }
+        self.item = item;
+        Ok(())
+    }
+
+    fn transfer(&mut self, index: u32, item: &Item) -> Result<(), Error> {
+        let head = SumHead::read(&mut self.reader, self.agreed.checksum.len())?;
+        let signature = if head.count == 0 { None } else { Some(Signature::read(&mut self.reader, head)?) };
+        let size = match self.content.open(index) {
+            Ok(size) => size,
+            Err(missing) => return self.withhold(index, missing),
+        };
+        self.put(|outgoing, out| {
+            outgoing.write(out, Index::Entry(index));
+            item.write(out);
+            head.write(out);
+        })?;
+        let sum = match &signature {
+            Some(signature) => self.send_changes(signature)?,
+            None => self.send_whole(size)?,
+        };
+        let (sum, read) = match sum {
+            Ok(sum) => (sum.finish(), Ok(())),
+            Err(errno) => (Strong::default(), Err(errno)),
+        };
+        let sum = match self.content.close(index, read) {
+            Consistent::Yes => sum,
+            // What was sent is no version of the file. A checksum that cannot be right makes the peer drop it, and ask
+            // once more.
+            Consistent::Changed => sum.map(|byte| !byte),
+            Consistent::Broken => {
+                self.tell(IoErrors::GENERAL)?;
+                sum.map(|byte| !byte)
+            }
+        };
+        self.writer.put(&Token::End.encode())?;
+        self.writer.put(sum.get(..self.agreed.checksum.len() as usize).unwrap_or_default())?;
+        self.tally.files_sent += 1;
+        Ok(())
+    }
+
+    /// Sends all of the open file. The outer error is the connection's, the inner one the file's.
+    fn send_whole(&mut self, size: u64) -> Result<Result<FileSum, rustix::io::Errno>, Error> {
+        const HEAD: usize = 4;
+        let mut sum = FileSum::Empty(self.agreed.checksum);
+        let mut left = size;
+        // No further than it reached when it was opened: what grows is noticed when it is closed.
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_SPACE - HEAD);
+            let space = self.writer.space(HEAD + most)?;
+            let Some((head, data)) = space.split_first_chunk_mut::<HEAD>() else { break };
+            let count = match self.content.read(data) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(errno) => return Ok(Err(errno)),
+            };
+            let data = data.get(..count).unwrap_or_default();
+            if count as u64 == size {
+                sum = FileSum::whole(self.agreed.checksum, data);
+            } else {
+                sum.update(data);
+            }
+            *head = Token::Literal(u32::try_from(count).unwrap_or_default()).encode();
+            self.writer.filled(HEAD + count);
+            self.tally.literal_bytes += count as u64;
+            left -= count as u64;
+        }
+        Ok(Ok(sum))
+    }
+
+    /// Sends what of the open file the peer does not have.
+    fn send_changes(&mut self, signature: &Signature) -> Result<Result<FileSum, rustix::io::Errno>, Error> {
+        enum Stop {
+            Connection(Error),
+            File(rustix::io::Errno),
+        }
+        let mut sum = FileSum::Empty(self.agreed.checksum);
+        let (content, writer, tally) = (&mut self.content, &mut self.writer, &mut self.tally);
+        let read = |buffer: &mut [u8]| content.read(buffer).map_err(Stop::File);
+        let mut emit = |piece: Piece<'_>| match piece {
+            Piece::Literal(data) => {
+                sum.update(data);
+                tally.literal_bytes += data.len() as u64;
+                let len = u32::try_from(data.len()).unwrap_or_default();
+                writer.put(&Token::Literal(len).encode())?;
+                writer.put(data)
+            }
+            Piece::Block(block, data) => {
+                sum.update(data);
+                tally.matched_bytes += data.len() as u64;
+                writer.put(&Token::Block(block).encode())
+            }
+        };
+        match search(signature, &self.sums, read, |piece| emit(piece).map_err(Stop::Connection)) {
+            Ok(()) => Ok(Ok(sum)),
+            Err(Stop::File(errno)) => Ok(Err(errno)),
+            Err(Stop::Connection(error)) => Err(error),
+        }
+    }
+
+    /// Tells the peer that it will not get what it asked for.
+    fn withhold(&mut self, index: u32, missing: Missing) -> Result<(), Error> {
+        self.writer.message(Tag::NoSend, &index.to_le_bytes())?;
+        self.tell(match missing {
+            Missing::Vanished => IoErrors::VANISHED,
+            Missing::Unreadable => IoErrors::GENERAL,
+        })
+    }
+
+    /// Tells the peer of an error, once: it must not delete if we could not read.
+    fn tell(&mut self, error: IoErrors) -> Result<(), Error> {
+        if self.told.has(error) {
+            return Ok(());
+        }
+        self.told = self.told.and(error);
+        self.writer.message(Tag::IoError, &self.told.0.to_le_bytes())
+    }
+}

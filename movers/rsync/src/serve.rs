@@ -1,0 +1,164 @@
+//! The destination's side: a daemon that receives a tree into its module `data`, and small files that steer the run
+//! into `control`, which is kept in memory.
+//!
+//! Two threads share a connection. The generator goes through the list, makes directories and links, and asks for the
+//! content of what differs; the receiver stores what comes. Neither waits for the other within a phase, so that data
+//! flows while requests are still being made; and the receiver never writes to the peer, so that it always drains what
+//! the peer sends: two full directions cannot block each other.
+//!
+//! Before its module is accepted the daemon says the line `doppel 1`, which rsync prints like any message of the day,
+//! and by which a Doppel knows that links need no disguise and that errors can be taken apart.
+
+mod attributes;
+mod control;
+mod deletion;
+mod directories;
+mod entries;
+mod generator;
+mod links;
+mod receiver;
+mod session;
+mod shared;
+mod signature;
+mod store;
+mod tokens;
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use doppel_contract::EmptySource;
+use doppel_volume::monitor::Monitor;
+use doppel_volume::tree::Tree;
+
+use crate::error::Error;
+use crate::outcome::{Outcome, Peer};
+use crate::proto::arguments::Refused;
+use crate::proto::frame::Tag;
+use crate::push::Connection;
+use crate::session::server::{self, Module};
+use crate::stream::reader::Reader;
+use crate::stream::writer::Writer;
+
+/// What the daemon serves. One for all connections: it sees to it that only one at a time writes to the volume.
+#[derive(Debug)]
+pub struct Modules<'t> {
+    tree: &'t Tree,
+    empty_source: EmptySource,
+    busy: AtomicBool,
+}
+
+impl<'t> Modules<'t> {
+    /// Receives into this tree.
+    #[must_use]
+    pub fn new(tree: &'t Tree, empty_source: EmptySource) -> Self {
+        Self { tree, empty_source, busy: AtomicBool::new(false) }
+    }
+}
+
+/// What a client came for, once it has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Served {
+    /// It sent a tree.
+    Data(Outcome),
+    /// It sent a small file into `control`.
+    Control {
+        /// [`crate::upload::COMPLETE`] or [`crate::upload::SYMLINKS`].
+        name: String,
+        /// The beginning of its content.
+        content: Vec<u8>,
+    },
+    /// It asked what modules there are.
+    Listing,
+}
+
+/// rsync's exit codes, as a client ends with them when we say so.
+mod exit {
+    pub(super) const SYNTAX: i32 = 1;
+    pub(super) const PROTOCOL: i32 = 2;
+    pub(super) const FILE_IO: i32 = 11;
+    pub(super) const STREAM: i32 = 12;
+}
+
+/// How much of a client that we gave up on is read and dropped, so that it gets to read why: what is under way in a
+/// fast network with large buffers.
+const DRAINED: u64 = 64 << 20;
+
+/// Serves one connection.
+///
+/// # Errors
+/// When the session failed. What was stored until then stays; nothing is half written.
+pub fn serve<R: Read + Send, W: Write>(
+    connection: Connection<R, W>,
+    modules: &Modules<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Served, Error> {
+    let mut reader = Reader::new(connection.reader);
+    let mut writer = Writer::new(connection.writer);
+    let (protocol, module) = server::greet(&mut reader, &mut writer)?;
+    if module == Module::Listing {
+        return Ok(Served::Listing);
+    }
+    let (agreed, parsed) = server::negotiate(&mut reader, &mut writer, protocol)?;
+    if parsed.arguments.doppel {
+        reader.messages().peer = Peer::Doppel;
+    }
+    if let Some(refused) = parsed.refused {
+        return Err(give_up(&mut reader, &mut writer, refused.into()));
+    }
+    let arguments = parsed.arguments;
+    let (named, rest) = arguments.module_and_rest();
+    match (module, named, rest) {
+        (Module::Control, b"control", name) => control::receive(&mut reader, &mut writer, agreed, name)
+            .map_err(|error| give_up(&mut reader, &mut writer, error)),
+        (Module::Data, b"data", b"") => {
+            let Some(_lock) = Lock::take(&modules.busy) else {
+                return Err(give_up(&mut reader, &mut writer, Error::Busy));
+            };
+            let options = session::Options { agreed, arguments: &arguments, empty_source: modules.empty_source };
+            session::receive(&mut reader, &mut writer, modules.tree, &options, monitor)
+                .map(Served::Data)
+                .map_err(|error| give_up(&mut reader, &mut writer, error))
+        }
+        _ => {
+            let error = Refused::Form("the path is not the module's root").into();
+            Err(give_up(&mut reader, &mut writer, error))
+        }
+    }
+}
+
+struct Lock<'m>(&'m AtomicBool);
+
+impl<'m> Lock<'m> {
+    fn take(busy: &'m AtomicBool) -> Option<Self> {
+        (!busy.swap(true, Ordering::Acquire)).then_some(Self(busy))
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Tells the client why we give up, if it can still be told.
+fn give_up<R: Read, W: Write>(reader: &mut Reader<R>, writer: &mut Writer<W>, error: Error) -> Error {
+    let code = match &error {
+        // There is nobody to tell.
+        Error::Network(_) | Error::Closed | Error::PeerFailed { .. } => return error,
+        Error::Arguments(_) => exit::SYNTAX,
+        Error::Malformed(_) => exit::PROTOCOL,
+        Error::Volume(_) => exit::FILE_IO,
+        // The client was told already, entry by entry or in as many words.
+        Error::EmptySource { .. } => return error,
+        Error::Refused(_) | Error::TooLarge { .. } | Error::Busy => exit::STREAM,
+    };
+    let text = doppel_contract::Line::new(error.to_string());
+    let told = writer
+        .message(Tag::Error, format!("doppel: {text}\n").as_bytes())
+        .and_then(|()| writer.message(Tag::ErrorExit, &code.to_le_bytes()))
+        .and_then(|()| writer.flush());
+    if told.is_ok() {
+        reader.drain(DRAINED);
+    }
+    error
+}

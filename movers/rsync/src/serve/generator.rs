@@ -1,0 +1,270 @@
+//! Going through the list: making what can be made here, and asking for the content of what differs.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use doppel_contract::{Line, Phase};
+use doppel_volume::dirs::Dirs;
+use doppel_volume::metadata::{Kind, Metadata};
+use doppel_volume::remove::Removed;
+use doppel_volume::tree::{metadata_at, metadata_of, open_file};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::list::{Entry, NO_GROUP};
+use crate::proto::checksum::BlockSum;
+use crate::proto::filter::Filter;
+use crate::proto::frame::Tag;
+use crate::proto::index::{Index, IndexCoder};
+use crate::proto::integer::write_bits;
+use crate::proto::request::{Flags, Item};
+use crate::proto::sums::SumHead;
+use crate::serve::attributes::Attributes;
+use crate::serve::directories::{Directories, Presence};
+use crate::serve::session::Job;
+use crate::serve::shared::State;
+use crate::serve::{deletion, entries, links, signature};
+use crate::stream::writer::Writer;
+
+/// Goes through the list.
+pub(super) struct Generator<'g, W> {
+    writer: &'g mut Writer<W>,
+    job: Job<'g>,
+    filter: &'g Filter,
+    dirs: Dirs<'g>,
+    directories: Directories,
+    outgoing: IndexCoder,
+    sums: BlockSum,
+    scratch: Vec<u8>,
+    /// The first entry, in order, of those that share an inode; the others become links of it at the end.
+    leaders: HashMap<u32, u32>,
+    /// Those others, with their first.
+    followers: Vec<(u32, u32)>,
+}
+
+/// Files shorter than this are sent whole: looking for differences costs more than it saves.
+const WORTH_COMPARING: u64 = 4096;
+
+impl<'g, W: Write> Generator<'g, W> {
+    pub(super) fn new(writer: &'g mut Writer<W>, job: Job<'g>, filter: &'g Filter) -> Self {
+        Self {
+            writer,
+            job,
+            filter,
+            dirs: Dirs::new(job.tree),
+            directories: Directories::new(&job.received.list),
+            outgoing: IndexCoder::default(),
+            sums: BlockSum::new(job.agreed.checksum, job.agreed.seed),
+            scratch: Vec::new(),
+            leaders: HashMap::new(),
+            followers: Vec::new(),
+        }
+    }
+
+    /// Until the client can be said goodbye; returns how many entries were deleted.
+    pub(super) fn run(&mut self) -> Result<u64, Error> {
+        let shared = self.job.shared;
+        self.first_tries()?;
+        self.done()?;
+        self.wait_for_phase(1)?;
+        for index in shared.take_again() {
+            self.second_try(index)?;
+        }
+        self.done()?;
+        self.wait_for_phase(2)?;
+        self.done()?;
+        // From here on the client has sent everything, and has said what it could not read.
+        self.wait_for_phase(3)?;
+        let removed = self.finish();
+        self.job.monitor.phase(Phase::Flushing);
+        self.job.tree.sync()?;
+        self.tell()?;
+        if self.job.agreed.protocol.is_31() {
+            if self.job.arguments.delete {
+                self.deletion_stats(&removed)?;
+            }
+            self.done()?;
+            self.wait_for_phase(4)?;
+        }
+        self.done()?;
+        self.writer.flush()?;
+        Ok(removed.total())
+    }
+
+    fn done(&mut self) -> Result<(), Error> {
+        self.tell()?;
+        self.put(|outgoing, out| outgoing.write(out, Index::Done))
+    }
+
+    fn put(&mut self, write: impl FnOnce(&mut IndexCoder, &mut Vec<u8>)) -> Result<(), Error> {
+        self.scratch.clear();
+        write(&mut self.outgoing, &mut self.scratch);
+        self.writer.put(&self.scratch)
+    }
+
+    fn wait_for_phase(&mut self, phase: u32) -> Result<(), Error> {
+        self.writer.flush()?;
+        // The receiver's own error says why, if it has one.
+        if self.job.shared.wait_for_phase(phase) { Ok(()) } else { Err(Error::Closed) }
+    }
+
+    /// Tells the client what could not be stored.
+    fn tell(&mut self) -> Result<(), Error> {
+        for text in self.job.shared.take_texts() {
+            self.writer.message(Tag::ErrorTransfer, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn deletion_stats(&mut self, removed: &Removed) -> Result<(), Error> {
+        let Removed { files, directories, symlinks, devices, specials } = *removed;
+        self.put(|outgoing, out| {
+            outgoing.write(out, Index::DeletionStats);
+            for count in [files, directories, symlinks, devices, specials] {
+                // rsync takes no more than this.
+                write_bits(out, u32::try_from(count).unwrap_or(u32::MAX).min(1 << 28));
+            }
+        })
+    }
+
+    fn first_tries(&mut self) -> Result<(), Error> {
+        let list = &self.job.received.list;
+        for (index, entry) in list.entries().filter(|(_, entry)| entry.is_active()) {
+            if self.job.shared.has_ended() {
+                return Err(Error::Closed);
+            }
+            self.tell()?;
+            if entry.group != NO_GROUP {
+                let leader = *self.leaders.entry(entry.group).or_insert(index);
+                if leader != index {
+                    self.followers.push((index, leader));
+                    continue;
+                }
+            }
+            match self.entry(index, entry)? {
+                Ok(State::Requested) => continue,
+                Ok(state) => self.job.shared.set(index, state),
+                Err(why) => self.leave_out(index, entry, why),
+            }
+            self.job.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
+        }
+        Ok(())
+    }
+
+    fn leave_out(&self, index: u32, entry: &Entry, why: Line) {
+        let mut path = Vec::new();
+        self.job.received.list.path(entry, &mut path);
+        self.job.shared.set(index, State::Failed);
+        self.job.shared.leave_out(Line::from_bytes(&path), why);
+    }
+
+    /// Does what is to be done for an entry. The outer error is the connection's, the inner one the entry's.
+    fn entry(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
+        if entry.is_root() {
+            return Ok(Ok(State::Stored));
+        }
+        match self.directories.get(entry.parent) {
+            Presence::Old | Presence::New => {}
+            Presence::Absent => {
+                self.directories.set_own(entry, Presence::Absent);
+                return Ok(Ok(State::Idle));
+            }
+            Presence::Broken => {
+                self.directories.set_own(entry, Presence::Broken);
+                return Ok(Err(Line::new("its directory could not be made")));
+            }
+        }
+        let made = match entry.kind() {
+            Kind::File => return self.file(index, entry),
+            Kind::Directory => self.directories.make(entry, &self.job, &mut self.dirs),
+            Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharacterDevice | Kind::BlockDevice => {
+                let is_new = self.directories.get(entry.parent) == Presence::New;
+                entries::make(entry, &self.job, &mut self.dirs, is_new)
+            }
+        };
+        Ok(made
+            .map_err(|errno| Line::new(format!("make the {}: {}", entry.kind().words(), std::io::Error::from(errno)))))
+    }
+
+    fn file(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
+        let old = match self.old_file(entry) {
+            Ok(old) => old,
+            Err(errno) => return Ok(Err(Line::new(format!("look at the file: {}", std::io::Error::from(errno))))),
+        };
+        let arguments = self.job.arguments;
+        let flags = match &old {
+            None if arguments.ignore_missing => return Ok(Ok(State::Idle)),
+            Some(_) if arguments.ignore_existing => return Ok(Ok(State::Idle)),
+            Some(old) if Attributes::is_unchanged(entry, old) => {
+                return Ok(self
+                    .adjust(entry, old)
+                    .map(|()| State::Stored)
+                    .map_err(|errno| Line::new(format!("set the attributes: {}", std::io::Error::from(errno)))));
+            }
+            None => Flags::NEW,
+            Some(old) if old.kind == Kind::File && old.size == entry.size => Flags::TIME,
+            Some(_) => Flags::SIZE,
+        };
+        self.job.shared.set(index, State::Requested);
+        let comparable = old.filter(|old| old.kind == Kind::File && old.size.min(entry.size) >= WORTH_COMPARING);
+        self.request(index, entry, flags, comparable.is_some(), false)?;
+        Ok(Ok(State::Requested))
+    }
+
+    fn old_file(&mut self, entry: &Entry) -> Result<Option<Metadata>, Errno> {
+        // There is nothing in a directory that was only just made.
+        if self.directories.get(entry.parent) == Presence::New {
+            return Ok(None);
+        }
+        let list = &self.job.received.list;
+        let dir = self.dirs.open(list.directory(entry.parent))?;
+        match metadata_at(dir, list.name(entry)) {
+            Err(Errno::NOENT) => Ok(None),
+            old => old.map(Some),
+        }
+    }
+
+    fn adjust(&mut self, entry: &Entry, old: &Metadata) -> Result<(), Errno> {
+        let list = &self.job.received.list;
+        let dir = self.dirs.open(list.directory(entry.parent))?;
+        let wanted = self.job.attributes.wanted(entry, Some(old));
+        self.job.attributes.apply(entry, doppel_volume::attributes::Object::Named(dir, list.name(entry)), old, &wanted)
+    }
+
+    fn second_try(&mut self, index: u32) -> Result<(), Error> {
+        let Some(entry) = self.job.received.list.get(index) else { return Ok(()) };
+        self.job.shared.set(index, State::Requested);
+        self.request(index, entry, Flags::TIME, true, true)
+    }
+
+    /// Asks for content, with a description of the old one if there is one to compare with.
+    fn request(&mut self, index: u32, entry: &Entry, flags: Flags, compare: bool, again: bool) -> Result<(), Error> {
+        let list = &self.job.received.list;
+        let digest = self.job.agreed.checksum.len();
+        let old = self.dirs.open(list.directory(entry.parent)).ok().filter(|_| compare).and_then(|dir| {
+            let file = open_file(dir, list.name(entry)).ok()?;
+            let have = metadata_of(&file).ok().filter(|have| have.kind == Kind::File && have.size > 0)?;
+            Some((file, SumHead::for_basis(have.size, digest, again)))
+        });
+        let head = old.as_ref().map_or(SumHead::NOTHING, |(_, head)| *head);
+        self.put(|outgoing, out| {
+            outgoing.write(out, Index::Entry(index));
+            Item::new(flags.and(Flags::TRANSFER)).write(out);
+            head.write(out);
+        })?;
+        match &old {
+            Some((file, head)) => signature::write(self.writer, head, &self.sums, file),
+            None => Ok(()),
+        }
+    }
+
+    /// What is left when all content is there: hard links, deletions, and the attributes of directories, which all of
+    /// that changes.
+    fn finish(&mut self) -> Removed {
+        self.dirs = Dirs::new(self.job.tree);
+        links::make(&self.followers, &self.job, &mut self.dirs, &self.directories);
+        let removed = deletion::sweep(&self.job, self.filter, &self.directories);
+        self.directories.finish(&self.job, &mut self.dirs);
+        removed
+    }
+}

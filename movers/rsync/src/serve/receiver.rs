@@ -1,0 +1,226 @@
+//! Storing what the client sends. Never writes to the client.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use doppel_contract::Line;
+use doppel_volume::attributes::Object;
+use doppel_volume::dirs::Dirs;
+use doppel_volume::replace::NewFile;
+use doppel_volume::tree::{metadata_at, metadata_of, open_file};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::list::Entry;
+use crate::proto::checksum::FileSum;
+use crate::proto::frame::IoErrors;
+use crate::proto::index::{Index, IndexCoder};
+use crate::proto::input::{Input, Malformed};
+use crate::proto::integer::read_count;
+use crate::proto::request::{Flags, Item};
+use crate::proto::sums::{MAX_BLOCK, SumHead};
+use crate::serve::session::Job;
+use crate::serve::shared::State;
+use crate::serve::store::commit_over;
+use crate::serve::tokens::{Piece, Tokens};
+use crate::stream::reader::Reader;
+
+/// Stores what the client sends.
+pub(super) struct Receiver<'r, R> {
+    reader: &'r mut Reader<R>,
+    job: Job<'r>,
+    dirs: Dirs<'r>,
+    incoming: IndexCoder,
+    tokens: Tokens,
+    block: Vec<u8>,
+    path: Vec<u8>,
+}
+
+/// What became of a file's content.
+enum Outcome {
+    Stored,
+    /// The checksum does not match.
+    Wrong,
+    /// It could not be written.
+    Failed(Errno),
+}
+
+impl<'r, R: Read> Receiver<'r, R> {
+    pub(super) fn new(reader: &'r mut Reader<R>, job: Job<'r>) -> Result<Self, Error> {
+        let tokens = Tokens::new(job.agreed.compression)?;
+        Ok(Self {
+            reader,
+            job,
+            dirs: Dirs::new(job.tree),
+            incoming: IndexCoder::default(),
+            tokens,
+            block: Vec::new(),
+            path: Vec::new(),
+        })
+    }
+
+    /// Until the client has ended its last phase.
+    pub(super) fn run(&mut self) -> Result<(), Error> {
+        // First tries, second tries, the end of requests, and since protocol 31 the goodbye.
+        let phases = if self.job.agreed.protocol.is_31() { 4 } else { 3 };
+        let mut phase = 0;
+        let mut item = Item::default();
+        while phase < phases {
+            let index = self.incoming.read(self.reader)?;
+            self.note_messages();
+            match index {
+                Index::Done => {
+                    phase += 1;
+                    self.job.shared.end_phase();
+                }
+                Index::DeletionStats => {
+                    for _ in 0..5 {
+                        read_count(self.reader, "a number of deleted entries", i32::MAX.cast_unsigned())?;
+                    }
+                }
+                Index::Entry(index) => {
+                    item.read(self.reader)?;
+                    if item.flags.has(Flags::TRANSFER) {
+                        self.file(index, phase)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was said beside the data.
+    fn note_messages(&mut self) {
+        let messages = self.reader.messages();
+        let shared = self.job.shared;
+        if messages.errors != IoErrors::default() {
+            shared.add_errors(messages.errors);
+        }
+        for index in messages.withheld.drain(..) {
+            // Whether it vanished or could not be read, the client knows, and says so by its errors.
+            if shared.state(index) == State::Requested {
+                shared.set(index, State::Failed);
+            }
+        }
+    }
+
+    fn file(&mut self, index: u32, phase: u32) -> Result<(), Error> {
+        let shared = self.job.shared;
+        let out_of_turn = || Malformed::OutOfRange { what: "an index that was not asked for", value: index.into() };
+        // Only what was asked for is taken, and only once.
+        if shared.state(index) != State::Requested {
+            return Err(out_of_turn().into());
+        }
+        let list = &self.job.received.list;
+        let entry = list.get(index).ok_or_else(out_of_turn)?;
+        let head = SumHead::read(self.reader, self.job.agreed.checksum.len())?;
+        match self.store(entry, head)? {
+            Outcome::Stored => {
+                shared.set(index, State::Stored);
+                shared.files.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Wrong if phase == 0 => shared.ask_again(index),
+            Outcome::Wrong => {
+                let why =
+                    "its content changed while it was read, or was damaged on the way, twice; the old one was kept";
+                self.leave_out(index, entry, Line::new(why));
+            }
+            Outcome::Failed(errno) => {
+                self.leave_out(index, entry, Line::new(format!("store: {}", std::io::Error::from(errno))));
+            }
+        }
+        self.job.monitor.done(1, entry.size);
+        Ok(())
+    }
+
+    fn leave_out(&mut self, index: u32, entry: &Entry, why: Line) {
+        self.job.received.list.path(entry, &mut self.path);
+        self.job.shared.set(index, State::Failed);
+        self.job.shared.leave_out(Line::from_bytes(&self.path), why);
+    }
+
+    /// Reads the content to its end, whatever becomes of it. The outer error is the connection's.
+    fn store(&mut self, entry: &Entry, head: SumHead) -> Result<Outcome, Error> {
+        let list = &self.job.received.list;
+        let name = list.name(entry);
+        let dir = self.dirs.open(list.directory(entry.parent));
+        let mut old = None;
+        let mut new = dir.and_then(|dir| {
+            if head.count > 0 {
+                old = open_file(dir, name).ok();
+            }
+            NewFile::create(dir, self.job.names)
+        });
+        let mut sum = FileSum::Empty(self.job.agreed.checksum);
+        let mut failed = new.as_ref().err().copied();
+        self.tokens.begin(head.count);
+        let (mut literal, mut matched) = (0, 0);
+        loop {
+            let data = match self.tokens.next(self.reader)? {
+                Piece::End => break,
+                Piece::Literal(data) => {
+                    literal += data.len() as u64;
+                    data
+                }
+                Piece::Block(block) => {
+                    read_block(old.as_ref(), &head, block, &mut self.block);
+                    matched += self.block.len() as u64;
+                    &self.block
+                }
+            };
+            if failed.is_none() {
+                sum.update(data);
+                failed = new.as_mut().map_or_else(|errno| Err(*errno), |new| new.append(data)).err();
+            }
+        }
+        let expected = self.reader.take(self.job.agreed.checksum.len() as usize)?;
+        let shared = self.job.shared;
+        shared.literal.fetch_add(literal, Ordering::Relaxed);
+        shared.matched.fetch_add(matched, Ordering::Relaxed);
+        let sum = sum.finish();
+        Ok(match (failed, &mut new) {
+            (Some(errno), _) => Outcome::Failed(errno),
+            (None, Err(errno)) => Outcome::Failed(*errno),
+            (None, Ok(_)) if sum.get(..expected.len()) != Some(expected) => Outcome::Wrong,
+            (None, Ok(new)) => match self.job.finish(entry, new) {
+                Ok(()) => Outcome::Stored,
+                Err(errno) => Outcome::Failed(errno),
+            },
+        })
+    }
+}
+
+impl Job<'_> {
+    /// Gives a file whose content is complete its attributes and its name.
+    fn finish(&self, entry: &Entry, new: &mut NewFile<'_>) -> Result<(), Errno> {
+        let name = self.received.list.name(entry);
+        let (dir, _) = new.place();
+        let old = if self.arguments.keep.permissions { None } else { metadata_at(dir, name).ok() };
+        new.finish()?;
+        let wanted = self.attributes.wanted(entry, old.as_ref());
+        let have = metadata_of(new.fd())?;
+        self.attributes.apply(entry, Object::Open(new.fd()), &have, &wanted)?;
+        commit_over(dir, name, |name| new.commit(name))
+    }
+}
+
+/// Reads a block of the old content over `block`. What is not there any more is zeros: the checksum of the whole will not
+/// match then, and the content will be asked for again.
+fn read_block(old: Option<&OwnedFd>, head: &SumHead, number: u32, block: &mut Vec<u8>) {
+    block.clear();
+    block.resize(head.length_of(number).min(MAX_BLOCK) as usize, 0);
+    let Some(old) = old else { return };
+    let mut position = head.start_of(number);
+    let mut rest = block.as_mut_slice();
+    while !rest.is_empty() {
+        match rustix::io::pread(old, &mut *rest, position) {
+            Ok(count @ 1..) => {
+                position += count as u64;
+                rest = rest.get_mut(count..).unwrap_or_default();
+            }
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}

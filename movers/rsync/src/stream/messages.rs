@@ -1,0 +1,95 @@
+//! What the peer says beside the data.
+
+use doppel_contract::{LeftOut, Line};
+
+use crate::error::Error;
+use crate::outcome::Peer;
+use crate::proto::frame::{IoErrors, Tag};
+use crate::proto::input::Malformed;
+
+/// Keeps what matters of the messages.
+#[derive(Debug, Default)]
+pub(crate) struct PeerReport {
+    /// What the peer could not do.
+    pub(crate) problems: LeftOut,
+    /// Why its list or transfer is not whole.
+    pub(crate) errors: IoErrors,
+    /// How many entries it deleted.
+    pub(crate) deleted: u64,
+    /// Entries that were asked for and will not come; not more than `most_withheld`.
+    pub(crate) withheld: Vec<u32>,
+    pub(crate) most_withheld: u32,
+    pub(crate) peer: Peer,
+}
+
+impl PeerReport {
+    /// The first thing that the peer complained of.
+    pub(crate) fn first_problem(&self) -> Line {
+        match self.problems.first.first() {
+            Some(problem) => problem.why.clone(),
+            None => Line::new("it did not say why"),
+        }
+    }
+
+    /// A message came.
+    pub(crate) fn message(&mut self, tag: Tag, payload: &[u8]) -> Result<(), Error> {
+        match tag {
+            Tag::ErrorTransfer | Tag::Error => {
+                let (path, why) = problem_of(self.peer, payload);
+                self.problems.add(path, why);
+            }
+            Tag::IoError => self.errors = self.errors.and(IoErrors(number(payload)?.cast_unsigned())),
+            Tag::ErrorExit if !payload.is_empty() => match number(payload)? {
+                0 => {}
+                code => return Err(Error::PeerFailed { code, text: self.first_problem() }),
+            },
+            Tag::Deleted => self.deleted += 1,
+            Tag::NoSend => self.withhold(number(payload)?.cast_unsigned())?,
+            Tag::Data
+            | Tag::Info
+            | Tag::Warning
+            | Tag::Log
+            | Tag::IoTimeout
+            | Tag::Noop
+            | Tag::ErrorExit
+            | Tag::Success => {}
+        }
+        Ok(())
+    }
+
+    fn withhold(&mut self, index: u32) -> Result<(), Malformed> {
+        if self.withheld.len() >= self.most_withheld as usize {
+            return Err(Malformed::OutOfRange { what: "an index", value: index.into() });
+        }
+        self.withheld.push(index);
+        Ok(())
+    }
+}
+
+/// The number that a message carries.
+pub(crate) fn number(payload: &[u8]) -> Result<i32, Malformed> {
+    let bytes = payload.first_chunk::<4>().filter(|_| payload.len() == 4);
+    bytes.map(|bytes| i32::from_le_bytes(*bytes)).ok_or(Malformed::Truncated)
+}
+
+/// What is left out, and why, of the text of an error. A Doppel says it in a form that can be taken apart.
+pub(crate) fn problem_of(peer: Peer, payload: &[u8]) -> (Line, Line) {
+    let text = payload.trim_ascii();
+    let between = b": ";
+    let split = match peer {
+        Peer::Doppel => text.windows(between.len()).position(|window| window == between),
+        Peer::Rsync => None,
+    };
+    match split {
+        Some(at) => (
+            Line::from_bytes(text.get(..at).unwrap_or_default()),
+            Line::from_bytes(text.get(at + between.len()..).unwrap_or_default()),
+        ),
+        None => (Line::new("said by the peer"), Line::from_bytes(text)),
+    }
+}
+
+/// The text of an error as [`problem_of`] takes it apart.
+pub(crate) fn text_of(path: &Line, why: &Line) -> String {
+    format!("{path}: {why}\n")
+}

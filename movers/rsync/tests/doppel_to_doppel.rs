@@ -1,0 +1,182 @@
+//! A Doppel source and a Doppel destination.
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use doppel_contract::{EmptySource, Fault, Retry};
+use doppel_rsync::error::Error;
+use doppel_rsync::outcome::Peer;
+use support::{assert_same, describe, noise, set_time, sync, sync_with, tree_of_everything, two, write};
+
+#[test]
+fn a_tree_of_everything_becomes_the_same_tree() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    let (pushed, served) = sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    assert!(pushed.left_out.is_empty() && served.left_out.is_empty(), "{pushed:?} {served:?}");
+    assert!(pushed.remarks.is_empty() && served.remarks.is_empty(), "{pushed:?} {served:?}");
+    assert_eq!((pushed.peer, served.peer), (Peer::Doppel, Peer::Doppel));
+    assert_eq!(pushed.tally.entries, describe(source.path()).len() as u64);
+    assert_eq!(pushed.tally.entries, served.tally.entries);
+    assert_eq!(pushed.tally.literal_bytes, served.tally.literal_bytes);
+    assert_eq!(
+        (pushed.tally.wire_sent, pushed.tally.wire_received),
+        (served.tally.wire_received, served.tally.wire_sent)
+    );
+}
+
+#[test]
+fn a_second_run_without_changes_sends_no_content() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    sync(source.path(), destination.path());
+    let (pushed, _) = sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    assert_eq!((pushed.tally.files_sent, pushed.tally.literal_bytes), (0, 0));
+}
+
+#[test]
+fn a_small_change_in_a_large_file_costs_little() {
+    let (source, destination) = two();
+    let mut content = noise(4_000_000, 1);
+    write(&source.path().join("f"), &content);
+    sync(source.path(), destination.path());
+    content.splice(1_000_000..1_000_010, *b"changed");
+    content.truncate(3_999_000);
+    write(&source.path().join("f"), &content);
+    let (pushed, served) = sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    assert!(pushed.tally.literal_bytes < 10_000, "{:?}", pushed.tally);
+    assert_eq!(pushed.tally.matched_bytes, served.tally.matched_bytes);
+    assert_eq!(pushed.tally.literal_bytes + pushed.tally.matched_bytes, 3_999_000);
+}
+
+#[test]
+fn what_the_source_does_not_have_is_deleted_but_not_lost_and_found() {
+    let (source, destination) = two();
+    write(&source.path().join("kept/f"), "x");
+    write(&destination.path().join("kept/extra"), "x");
+    write(&destination.path().join("tree/a/b/c"), "x");
+    write(&destination.path().join("lost+found/entry"), "x");
+    write(&destination.path().join("kept/lost+found/entry"), "x");
+    symlink("/etc", destination.path().join("link")).unwrap();
+    let (pushed, served) = sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    assert!(destination.path().join("lost+found/entry").exists());
+    assert!(!destination.path().join("kept/lost+found").exists());
+    // tree, a, b, c; extra; lost+found and its entry; link.
+    assert_eq!((pushed.tally.deleted, served.tally.deleted), (8, 8));
+}
+
+#[test]
+fn entries_that_change_their_kind_do_so_at_the_destination() {
+    let (source, destination) = two();
+    let make = |order: usize| {
+        for (number, name) in ["a", "b", "c", "d"].iter().enumerate() {
+            let path = source.path().join(name);
+            let _ = std::fs::remove_dir_all(&path);
+            let _ = std::fs::remove_file(&path);
+            match (number + order) % 4 {
+                0 => write(&path, "file"),
+                1 => write(&path.join("in/it"), "x"),
+                2 => symlink("target", &path).unwrap(),
+                _ => support::make_fifo(&path),
+            }
+        }
+    };
+    for order in 0..8 {
+        make(order);
+        let (pushed, _) = sync(source.path(), destination.path());
+        assert!(pushed.left_out.is_empty(), "{pushed:?}");
+        assert_same(source.path(), destination.path());
+    }
+}
+
+#[test]
+fn attributes_alone_are_brought_in_line_without_content() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    sync(source.path(), destination.path());
+    for name in ["large", "text", "dir", "empty-dir", "fifo"] {
+        std::fs::set_permissions(destination.path().join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    for name in ["link", "dir", "dir/sub", ""] {
+        set_time(&destination.path().join(name), 1, 1);
+    }
+    let (pushed, _) = sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    assert_eq!(pushed.tally.files_sent, 0);
+}
+
+#[test]
+fn a_hard_link_that_was_broken_is_a_hard_link_again() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    sync(source.path(), destination.path());
+    let path = destination.path().join("dir/hard");
+    std::fs::remove_file(&path).unwrap();
+    write(&path, "other");
+    sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+}
+
+#[test]
+fn an_empty_source_does_not_empty_a_destination() {
+    let (source, destination) = two();
+    write(&destination.path().join("precious"), "x");
+    write(&destination.path().join("more"), "x");
+    std::fs::create_dir(source.path().join("lost+found")).unwrap();
+    let (pushed, served) = sync_with(source.path(), destination.path(), (EmptySource::Refuse, EmptySource::Refuse));
+    let (pushed, served) = (pushed.unwrap_err(), served.unwrap_err());
+    assert!(destination.path().join("precious").exists());
+    for error in [&pushed, &served] {
+        assert!(matches!(error, Error::EmptySource { .. }), "{error}");
+        assert_eq!((error.fault(), error.retry()), (Fault::User, Retry::AfterChange));
+    }
+    assert!(served.to_string().contains("2 entries"), "{served}");
+    assert!(served.to_string().contains("nothing was deleted"), "{served}");
+}
+
+#[test]
+fn either_end_alone_refuses_an_empty_source() {
+    for (at_source, at_destination) in
+        [(EmptySource::Accept, EmptySource::Refuse), (EmptySource::Refuse, EmptySource::Accept)]
+    {
+        let (source, destination) = two();
+        write(&destination.path().join("precious"), "x");
+        let (pushed, served) = sync_with(source.path(), destination.path(), (at_source, at_destination));
+        assert!(destination.path().join("precious").exists());
+        assert!(pushed.is_err() || !pushed.unwrap().outcome.left_out.is_empty());
+        assert!(
+            served.is_err()
+                || matches!(served.unwrap(), doppel_rsync::serve::Served::Data(o) if !o.left_out.is_empty())
+        );
+    }
+}
+
+#[test]
+fn an_empty_source_is_sent_where_that_is_wanted_or_does_no_harm() {
+    let (source, destination) = two();
+    write(&destination.path().join("old"), "x");
+    let (pushed, served) = sync_with(source.path(), destination.path(), (EmptySource::Accept, EmptySource::Accept));
+    assert!(pushed.unwrap().outcome.left_out.is_empty());
+    served.unwrap();
+    assert!(!destination.path().join("old").exists());
+    // Now both are empty.
+    let (pushed, served) = sync(source.path(), destination.path());
+    assert!(pushed.left_out.is_empty() && served.left_out.is_empty());
+}
+
+#[test]
+fn temporary_files_of_a_dead_run_are_removed_and_never_sent() {
+    let (source, destination) = two();
+    let temporary = ".doppel-tmp.0123456789abcdef";
+    write(&source.path().join("d/f"), "x");
+    write(&source.path().join("d").join(temporary), "x");
+    write(&destination.path().join("d").join(temporary), "x");
+    write(&destination.path().join(temporary), "x");
+    sync(source.path(), destination.path());
+    assert_eq!(describe(destination.path()).len(), 3, "{:?}", describe(destination.path()));
+}
