@@ -1,1 +1,33 @@
-fn main() {}
+//! `doppel-mover`: moves the content of one volume, once, and says how it went.
+//!
+//! In a pod it is started as `doppel-mover run` and finds its work in the environment; by hand its work is on the command
+//! line. Either way [`settings`] holds what it does, and everything below works from that alone:
+//!
+//! - [`args`] what was typed, [`settings`] what it means
+//! - [`run`] the one run: switch, clock, display, work, report
+//! - [`source`], [`destination`] the work: connections and their order; bytes are the engine's business
+//! - [`progress`], [`display`], [`summary`] what a person or an operator gets to see meanwhile and afterwards
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod destination;
+mod display;
+mod failure;
+mod progress;
+mod run;
+mod settings;
+mod source;
+mod summary;
+
+fn main() -> ExitCode {
+    match args::Args::parse().settings() {
+        Ok(settings) => ExitCode::from(run::run(&settings).code()),
+        Err(error) => {
+            eprintln!("doppel-mover: {error:#}");
+            ExitCode::from(doppel_contract::ExitCode::Usage.code())
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::deadlines::Deadlines;
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::stop::Stop;
-use crate::stream::Connection;
+use crate::stream::{Connection, canonical};
 use crate::tls::{self, Sessions};
 use crate::wire::Handshake;
 
@@ -90,7 +90,7 @@ impl Listener {
                     }
                     accepted = listener.accept() => match accepted {
                         Ok((socket, peer)) => {
-                            let peer = shown(peer);
+                            let peer = canonical(peer).to_string();
                             let task = shake_hands(socket, peer.clone(), sessions.fresh(), *deadlines, stop.clone());
                             waiting.push_back((handshakes.spawn(task), peer));
                             if waiting.len() > Self::STRANGERS && let Some((oldest, peer)) = waiting.pop_front() {
@@ -131,11 +131,6 @@ async fn shake_hands(
     };
     let seconds = deadlines.handshake.as_secs();
     timeout(deadlines.handshake, handshake).await.unwrap_or(Err(Error::Slow { peer: peer.clone(), seconds }))
-}
-
-/// A peer's address as people know it: a dual-stack socket sees IPv4 as `::ffff:10.0.0.1`.
-fn shown(peer: SocketAddr) -> String {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string()
 }
 
 /// Accepting fails for one connection, or because there are no descriptors left: then time frees some.

@@ -95,7 +95,7 @@ impl Connection {
         stop: &Stop,
         idle: Duration,
     ) -> io::Result<Self> {
-        let peer = socket.peer_addr()?;
+        let peer = canonical(socket.peer_addr()?);
         stop.watch(&socket);
         let shared = Arc::new(Shared {
             tls: Mutex::new(tls),
@@ -122,6 +122,11 @@ impl Connection {
         while self.reader.shared.receive(&mut sink, Some(deadline)).is_ok_and(|length| length > 0) {}
         Ok(())
     }
+}
+
+/// A peer's address as people know it: a dual-stack socket sees IPv4 as `::ffff:10.0.0.1`.
+pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 impl Writer {

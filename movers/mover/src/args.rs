@@ -1,0 +1,121 @@
+//! What was typed.
+
+use std::num::{NonZeroU16, NonZeroU64};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Moves the content of a volume.
+#[derive(Debug, Parser)]
+#[command(
+    name = "doppel-mover",
+    version,
+    about = "Moves the content of a volume: one run, one report, one exit code",
+    long_about = "Moves the content of a volume: one run, one report, one exit code.\n\n\
+                  On a terminal there is a progress bar and a summary. Anywhere else progress is printed as JSON lines on \
+                  standard output, the report as the last of them, and the log as JSON lines on standard error.",
+    after_help = "Exit codes: 0 complete; 3 incomplete, some entries were left out; 10 failed, may succeed later; \
+                  11 failed until something is changed; 2 the command line or the request was not understood."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do what the environment variable DOPPEL_REQUEST asks for (what a pod of the operator runs)
+    Run {
+        /// Write the report to this file too [default: /dev/termination-log, if there is one]
+        #[arg(long, value_name = "FILE")]
+        termination_message: Option<PathBuf>,
+    },
+    /// Copy a directory over rsync in TLS with a pre-shared key, to or from Doppel, VolSync, or rsync behind stunnel
+    #[command(subcommand)]
+    RsyncTls(RsyncTls),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RsyncTls {
+    /// Send a directory to a destination
+    #[command(after_help = "Example:\n  \
+        doppel-mover rsync-tls source --volume /srv/data --address backup.example.org --key-file psk.txt")]
+    Source {
+        #[command(flatten)]
+        common: Common,
+        /// The destination's host name or IP address
+        #[arg(long, value_name = "HOST")]
+        address: String,
+        /// The destination's port
+        #[arg(long, value_name = "PORT", default_value = "8000")]
+        port: NonZeroU16,
+    },
+    /// Wait for a source and become like it: what the source does not have is deleted here
+    #[command(after_help = "Example:\n  \
+        (umask 077; echo \"volsync:$(openssl rand -hex 64)\" > psk.txt)\n  \
+        doppel-mover rsync-tls destination --volume /srv/copy --key-file psk.txt")]
+    Destination {
+        #[command(flatten)]
+        common: Common,
+        /// The port to listen on
+        #[arg(long, value_name = "PORT", default_value = "8000")]
+        port: NonZeroU16,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The directory whose content is moved
+    #[arg(long, value_name = "DIR")]
+    pub(crate) volume: PathBuf,
+    /// The file with the pre-shared key: a line IDENTITY:KEY, the key in hexadecimal, at least 32 digits
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// Let an empty source empty the destination; refused otherwise, for a volume that was not mounted looks empty
+    #[arg(long)]
+    pub(crate) allow_empty_source: bool,
+    /// Give up after this long: seconds, or with a unit as in 90s, 30m, 12h [default: never]. For a destination the time
+    /// begins when a source has connected
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) deadline: Option<NonZeroU64>,
+}
+
+/// Seconds, minutes or hours.
+fn seconds(text: &str) -> Result<NonZeroU64, String> {
+    let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+        Some((end, _)) => text.split_at(end),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("give seconds, or a number with the unit s, m or h".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "give a number, for example 30m".to_owned())?;
+    number
+        .checked_mul(factor)
+        .and_then(NonZeroU64::new)
+        .ok_or_else(|| "must be more than nothing, and not endless".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_deadline_has_a_unit_or_is_seconds() {
+        for (text, expected) in [("90", 90), ("90s", 90), ("30m", 1800), ("12h", 43_200)] {
+            assert_eq!(seconds(text).unwrap().get(), expected);
+        }
+        for text in ["", "0", "0h", "h", "1d", "-1", "1.5h", "1 h", "99999999999999999h"] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The destination of rsync over TLS: waits for a source, receives what it sends, ends when the source says that it is
+//! done.
+//!
+//! A destination does not know when its source will come, or how often it has to try. So nothing that happens on a single
+//! connection ends the run: not a stranger, not a wrong key, not a source that dies in the middle. Only the volume itself
+//! does, when it fails.
+
+mod ledger;
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use doppel_contract::{LeftOut, Phase, Request, RsyncTlsDestination, Tally};
+use doppel_rsync::error::Error as SessionError;
+use doppel_rsync::push;
+use doppel_rsync::serve::{Modules, Served, serve};
+use doppel_rsync::upload::COMPLETE;
+use doppel_transport::deadlines::Deadlines;
+use doppel_transport::error::Error as TransportError;
+use doppel_transport::keys::Keys;
+use doppel_transport::server::Listener;
+use doppel_transport::stream::Connection;
+use doppel_volume::monitor::Monitor;
+use doppel_volume::tree::Tree;
+
+use crate::failure::Failure;
+use crate::progress::Counters;
+use crate::run::{Ended, FAREWELL, Reason, Switch};
+use ledger::{Ledger, Then};
+
+/// Receives into the volume until the source is done, and reports.
+pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &Counters, switch: &Switch) -> Ended {
+    match listen(request, work, switch) {
+        Ok((tree, listener)) => {
+            let destination = Destination {
+                modules: Modules::new(&tree, work.empty_source),
+                counters,
+                switch,
+                deadline: request.deadline_seconds,
+                ledger: Mutex::default(),
+                begin: OnceLock::new(),
+                last_failure: Mutex::default(),
+                broken: OnceLock::new(),
+                sessions: AtomicUsize::new(0),
+                refused: AtomicU64::new(0),
+            };
+            destination.receive(listener)
+        }
+        Err(failure) => ended(failure, Tally::default(), Duration::ZERO),
+    }
+}
+
+fn ended(failure: Failure, tally: Tally, elapsed: Duration) -> Ended {
+    Ended { verdict: failure.verdict(), tally, remarks: LeftOut::default(), elapsed }
+}
+
+fn listen(request: &Request, work: &RsyncTlsDestination, switch: &Switch) -> Result<(Tree, Listener), Failure> {
+    let RsyncTlsDestination { port, key_file, empty_source: _ } = work;
+    let keys = Keys::read(key_file)?;
+    let tree = Tree::open(&request.volume)?;
+    let listener = Listener::bind(port.get(), &keys, Deadlines::MOVER, switch.stop().clone());
+    let listener = listener.map_err(|error| Failure::from(&error))?;
+    Ok((tree, listener))
+}
+
+struct Destination<'r> {
+    modules: Modules<'r>,
+    counters: &'r Counters,
+    switch: &'r Switch,
+    deadline: Option<NonZeroU64>,
+    ledger: Mutex<Ledger>,
+    /// When the first authenticated peer came.
+    begin: OnceLock<Instant>,
+    last_failure: Mutex<Option<Failure>>,
+    /// The volume failed; the run is over.
+    broken: OnceLock<Failure>,
+    sessions: AtomicUsize,
+    refused: AtomicU64,
+}
+
+/// Connections of authenticated peers at a time. A source has one; its successor, and a few that hang, may overlap. Each
+/// takes two threads and about 1 MiB.
+const SESSIONS: usize = 8;
+
+impl Destination<'_> {
+    fn receive(self, mut listener: Listener) -> Ended {
+        tracing::info!(port = listener.local_address().map(|address| address.port()).ok(), "Waiting for a source");
+        thread::scope(|scope| {
+            loop {
+                match listener.accept() {
+                    Ok(connection) => self.admit(scope, connection),
+                    Err(TransportError::Stopped) => break,
+                    Err(error) => self.note_refusal(&error),
+                }
+            }
+        });
+        let elapsed = self.begin.get().map(Instant::elapsed).unwrap_or_default();
+        let Self { ledger, last_failure, broken, switch, .. } = self;
+        let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let last_failure = last_failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = broken.into_inner().or_else(|| switch.interruption(last_failure.as_ref())) {
+            return ended(failure, ledger.tally(), elapsed);
+        }
+        let (verdict, tally, remarks) = ledger.settle();
+        Ended { verdict, tally, remarks, elapsed }
+    }
+
+    fn admit<'s>(&'s self, scope: &'s Scope<'s, '_>, connection: Connection) {
+        if self.begin.set(Instant::now()).is_ok() {
+            scope.spawn(|| self.switch.throw_after(self.deadline));
+        }
+        if self.sessions.fetch_add(1, Ordering::AcqRel) >= SESSIONS {
+            self.sessions.fetch_sub(1, Ordering::AcqRel);
+            tracing::warn!(peer = %connection.peer, "Closed a connection, there are too many");
+            return;
+        }
+        scope.spawn(move || {
+            let then = self.session(connection);
+            self.sessions.fetch_sub(1, Ordering::AcqRel);
+            match then {
+                Then::GoOn => {}
+                Then::End => self.switch.throw(Reason::Done),
+                Then::Disbelieve => {
+                    tracing::warn!("The source says it is done, but sent no data to this run; waiting on");
+                }
+            }
+        });
+    }
+
+    fn session(&self, mut connection: Connection) -> Then {
+        let peer = connection.peer;
+        let session = Session { destination: self, writes: AtomicBool::new(false) };
+        let Connection { reader, writer, .. } = &mut connection;
+        let served = serve(push::Connection { reader, writer }, &self.modules, &session);
+        if let Err(error) = connection.finish(FAREWELL) {
+            tracing::debug!(%peer, %error, "The connection did not end in order");
+        }
+        let wrote = session.writes.into_inner();
+        if wrote {
+            self.counters.phase(Phase::Waiting);
+        }
+        match served {
+            Ok(Served::Data(outcome)) => {
+                let count = outcome.left_out.count;
+                tracing::info!(%peer, entries = outcome.tally.entries, left_out = count, "Received the source's tree");
+                self.ledger().data_ends(outcome)
+            }
+            Ok(Served::Control { name, content: _ }) if name == COMPLETE => self.ledger().complete(),
+            // Links are stored as they are; no list of them is needed.
+            Ok(Served::Control { .. } | Served::Listing) => Then::GoOn,
+            Err(error) => self.note_failure(peer, &error, wrote),
+        }
+    }
+
+    fn note_failure(&self, peer: std::net::SocketAddr, error: &SessionError, wrote: bool) -> Then {
+        let failure = Failure::from(error);
+        tracing::warn!(%peer, reason = %failure.message, "A session failed");
+        if wrote {
+            self.ledger().data_fails();
+        }
+        if let SessionError::Volume(_) = error {
+            let _ = self.broken.set(failure);
+            return Then::End;
+        }
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        Then::GoOn
+    }
+
+    /// Anybody can cause refusals, as many as they like; the log gets the first of them, then fewer and fewer.
+    fn note_refusal(&self, error: &TransportError) {
+        const ALL_LOGGED: u64 = 10;
+        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if count <= ALL_LOGGED || count.is_power_of_two() {
+            tracing::warn!(%error, count, "Refused a connection");
+        }
+        if let TransportError::Authentication { .. } | TransportError::Protocol { .. } = error {
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::from(error));
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's view of the run. An engine reports phases only of a session that writes to the volume.
+struct Session<'d> {
+    destination: &'d Destination<'d>,
+    writes: AtomicBool,
+}
+
+impl Monitor for Session<'_> {
+    fn phase(&self, phase: Phase) {
+        if !self.writes.swap(true, Ordering::AcqRel) {
+            self.destination.ledger().data_begins();
+            self.destination.counters.restart();
+        }
+        self.destination.counters.phase(phase);
+    }
+
+    fn found(&self, entries: u64, bytes: u64) {
+        self.destination.counters.found(entries, bytes);
+    }
+
+    fn all_found(&self) {
+        self.destination.counters.all_found();
+    }
+
+    fn done(&self, entries: u64, bytes: u64) {
+        self.destination.counters.done(entries, bytes);
+    }
+}

@@ -1,0 +1,186 @@
+//! What a destination knows of its sessions, and when its run is over. Pure: no sockets, no clock.
+
+use doppel_contract::{LeftOut, Tally, Verdict};
+use doppel_rsync::outcome::{Outcome, Peer};
+
+/// The sessions so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Sessions that are writing to the volume now. The engine lets in one at a time; a session that was turned away
+    /// never gets here.
+    open: u32,
+    /// The last session that wrote to the volume, if it ended in order.
+    last: Option<Outcome>,
+    /// The one before it, of a peer that takes two passes.
+    before_last: Option<Outcome>,
+    tally: Tally,
+    complete: bool,
+}
+
+/// What to do after a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next connection may come.
+    GoOn,
+    /// The source is done.
+    End,
+    /// The source says that it is done, but sent nothing that this run could vouch for.
+    Disbelieve,
+}
+
+impl Ledger {
+    /// A session began to write to the volume: what was said before it no longer describes the volume.
+    pub(crate) fn data_begins(&mut self) {
+        self.open += 1;
+    }
+
+    /// A session that wrote to the volume ended in order.
+    pub(crate) fn data_ends(&mut self, outcome: Outcome) -> Then {
+        self.open = self.open.saturating_sub(1);
+        add(&mut self.tally, &outcome.tally);
+        self.before_last = self.last.replace(outcome);
+        self.then()
+    }
+
+    /// A session that wrote to the volume broke off.
+    pub(crate) fn data_fails(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        self.last = None;
+        self.before_last = None;
+    }
+
+    /// The source says that all of it was sent.
+    ///
+    /// VolSync's destination believes it in any case. But a destination that was replaced after its source had sent the
+    /// data, by one with another volume, would then publish what it never received. No source of VolSync says it without
+    /// at least one session before.
+    pub(crate) fn complete(&mut self) -> Then {
+        self.complete = true;
+        match (self.open, &self.last) {
+            (0, None) => {
+                self.complete = false;
+                Then::Disbelieve
+            }
+            _ => self.then(),
+        }
+    }
+
+    /// While a session writes, of the pod of a source that overlaps with its successor perhaps, the volume is between two
+    /// states: its end is awaited.
+    fn then(&self) -> Then {
+        if self.complete && self.open == 0 && self.last.is_some() { Then::End } else { Then::GoOn }
+    }
+
+    /// The verdict on a run whose source is done.
+    pub(crate) fn settle(self) -> (Verdict, Tally, LeftOut) {
+        let Self { last, before_last, mut tally, open: _, complete: _ } = self;
+        let Outcome { tally: tree, mut left_out, mut remarks, peer } = last.unwrap_or_default();
+        (tally.entries, tally.bytes) = (tree.entries, tree.bytes);
+        // VolSync's source copies in one pass and deletes in a second: what the first left out is still missing.
+        if let (Peer::Rsync, Some(first)) = (peer, before_last) {
+            append(&mut left_out, first.left_out);
+            append(&mut remarks, first.remarks);
+        }
+        let verdict = if left_out.is_empty() { Verdict::Complete } else { Verdict::Incomplete(left_out) };
+        (verdict, tally, remarks)
+    }
+
+    /// What was counted, for a run that ended early.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+/// Adds what a session moved. The tree's own size is the last session's.
+fn add(total: &mut Tally, session: &Tally) {
+    let Tally { entries: _, bytes: _, files_sent, literal_bytes, matched_bytes, deleted, wire_sent, wire_received } =
+        session;
+    total.files_sent += files_sent;
+    total.literal_bytes += literal_bytes;
+    total.matched_bytes += matched_bytes;
+    total.deleted += deleted;
+    total.wire_sent += wire_sent;
+    total.wire_received += wire_received;
+}
+
+fn append(all: &mut LeftOut, more: LeftOut) {
+    let LeftOut { count, first } = more;
+    let unlisted = count.saturating_sub(first.len() as u64);
+    for problem in first {
+        all.add(problem.path, problem.why);
+    }
+    all.count += unlisted;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doppel_contract::Line;
+
+    fn outcome(peer: Peer, left_out: u64, files_sent: u64) -> Outcome {
+        let mut outcome = Outcome { peer, ..Outcome::default() };
+        outcome.tally = Tally { files_sent, entries: 10, ..Tally::default() };
+        for _ in 0..left_out {
+            outcome.left_out.add(Line::new("a"), Line::new("no"));
+        }
+        outcome
+    }
+
+    fn session(ledger: &mut Ledger, outcome: Outcome) -> Then {
+        ledger.data_begins();
+        ledger.data_ends(outcome)
+    }
+
+    #[test]
+    fn a_run_ends_when_the_source_says_so_after_its_data() {
+        let mut ledger = Ledger::default();
+        assert_eq!(session(&mut ledger, outcome(Peer::Doppel, 0, 3)), Then::GoOn);
+        assert_eq!(ledger.complete(), Then::End);
+        let (verdict, tally, _) = ledger.settle();
+        assert_eq!((verdict, tally.files_sent, tally.entries), (Verdict::Complete, 3, 10));
+    }
+
+    #[test]
+    fn a_source_that_says_it_is_done_without_having_sent_anything_is_not_believed() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.complete(), Then::Disbelieve);
+        ledger.data_begins();
+        ledger.data_fails();
+        assert_eq!(ledger.complete(), Then::Disbelieve);
+        assert_eq!(session(&mut ledger, outcome(Peer::Rsync, 0, 1)), Then::GoOn);
+        assert_eq!(ledger.complete(), Then::End);
+    }
+
+    #[test]
+    fn a_session_under_way_is_awaited_and_must_end_in_order() {
+        let mut ledger = Ledger::default();
+        session(&mut ledger, outcome(Peer::Doppel, 0, 1));
+        ledger.data_begins();
+        assert_eq!(ledger.complete(), Then::GoOn);
+        ledger.data_fails();
+        assert_eq!(session(&mut ledger, outcome(Peer::Doppel, 0, 1)), Then::End);
+    }
+
+    #[test]
+    fn what_the_first_of_two_passes_left_out_is_missing() {
+        let mut ledger = Ledger::default();
+        session(&mut ledger, outcome(Peer::Rsync, 2, 1));
+        session(&mut ledger, outcome(Peer::Rsync, 0, 0));
+        assert_eq!(ledger.complete(), Then::End);
+        let (verdict, tally, _) = ledger.settle();
+        assert!(matches!(verdict, Verdict::Incomplete(left_out) if left_out.count == 2));
+        assert_eq!(tally.files_sent, 1);
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_left_out_is_forgotten_once_it_is_there() {
+        for (peer, sessions) in [(Peer::Rsync, [3, 0, 0, 0].as_slice()), (Peer::Doppel, &[3, 0])] {
+            let mut ledger = Ledger::default();
+            for left_out in sessions {
+                session(&mut ledger, outcome(peer, *left_out, 1));
+            }
+            ledger.complete();
+            assert_eq!(ledger.settle().0, Verdict::Complete);
+        }
+    }
+}

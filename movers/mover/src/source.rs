@@ -1,0 +1,169 @@
+//! The source of rsync over TLS: sends the volume, then tells the destination that all of it was sent.
+//!
+//! Each attempt has connections of its own, in VolSync's order: the tree into the module `data`; for a peer that is no
+//! Doppel the list of symbolic links into `control`, by which VolSync undoes what its daemon did to them; the file
+//! `complete` into `control`, which ends the destination's run. `complete` is sent only by the attempt that sent the whole
+//! tree: a destination that was replaced in between may be an empty one.
+
+mod attempts;
+
+use std::thread;
+
+use doppel_contract::{Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict};
+use doppel_rsync::outcome::{Outcome, Peer};
+use doppel_rsync::push::{self, PushOptions, Pushed};
+use doppel_rsync::upload::{self, COMPLETE, CONTROL, SYMLINKS};
+use doppel_transport::address::Address;
+use doppel_transport::client::Client;
+use doppel_transport::deadlines::Deadlines;
+use doppel_transport::error::Error as TransportError;
+use doppel_transport::keys::Keys;
+use doppel_transport::stream::Connection;
+use doppel_volume::monitor::Monitor;
+use doppel_volume::tree::Tree;
+
+use crate::failure::Failure;
+use crate::progress::Counters;
+use crate::run::{Ended, FAREWELL, Switch};
+use attempts::{Attempts, Came, Next};
+
+/// Sends the volume and reports.
+pub(crate) fn send(request: &Request, work: &RsyncTlsSource, counters: &Counters, switch: &Switch) -> Ended {
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| switch.throw_after(request.deadline_seconds));
+        let outcome = prepare(request, work, counters, switch).and_then(|source| source.send());
+        // Ends the clock.
+        switch.throw(crate::run::Reason::Done);
+        outcome
+    });
+    let elapsed = counters.elapsed();
+    match outcome {
+        Ok(Outcome { tally, left_out, remarks, peer: _ }) => {
+            let verdict = if left_out.is_empty() { Verdict::Complete } else { Verdict::Incomplete(left_out) };
+            Ended { verdict, tally, remarks, elapsed }
+        }
+        Err(failure) => {
+            Ended { verdict: failure.verdict(), tally: Tally::default(), remarks: LeftOut::default(), elapsed }
+        }
+    }
+}
+
+struct Source<'r> {
+    tree: Tree,
+    client: Client,
+    address: Address,
+    options: PushOptions,
+    counters: &'r Counters,
+    switch: &'r Switch,
+}
+
+/// Why an attempt failed, and whether it got as far as a destination.
+struct Trouble {
+    came: Came,
+    failure: Failure,
+}
+
+fn prepare<'r>(
+    request: &Request,
+    work: &RsyncTlsSource,
+    counters: &'r Counters,
+    switch: &'r Switch,
+) -> Result<Source<'r>, Failure> {
+    let RsyncTlsSource { address, port, key_file, empty_source } = work;
+    let address = Address::new(address, *port)?;
+    let client = Client::new(&Keys::read(key_file)?, Deadlines::MOVER, switch.stop().clone());
+    let client = client.map_err(|error| Failure::from(&error))?;
+    let tree = Tree::open(&request.volume)?;
+    Ok(Source { tree, client, address, options: PushOptions { empty_source: *empty_source }, counters, switch })
+}
+
+impl Source<'_> {
+    /// Tries until it is done, or trying is of no use.
+    fn send(&self) -> Result<Outcome, Failure> {
+        let mut attempts = Attempts::default();
+        loop {
+            let (came, trouble) = match self.attempt() {
+                Ok(outcome) if outcome.left_out.is_empty() => return Ok(outcome),
+                Ok(outcome) => (Came::Incomplete, Ok(outcome)),
+                Err(Trouble { came, failure }) => (came, Err(failure)),
+            };
+            if let Some(interruption) = self.switch.interruption(trouble.as_ref().err()) {
+                return Err(interruption);
+            }
+            if trouble.as_ref().is_err_and(|failure| failure.retry == Retry::AfterChange) {
+                return trouble;
+            }
+            let Next::Wait(pause) = attempts.after(came, self.counters.elapsed()) else {
+                return trouble;
+            };
+            let seconds = pause.as_secs_f64();
+            match &trouble {
+                Err(failure) => tracing::warn!(reason = %failure.message, wait = seconds, "Will try again"),
+                Ok(outcome) => {
+                    tracing::warn!(
+                        left_out = outcome.left_out.count,
+                        wait = seconds,
+                        "Left something out, will try again"
+                    );
+                }
+            }
+            self.counters.phase(Phase::Connecting);
+            if self.switch.stop().wait(pause) {
+                return Err(self.switch.interruption(trouble.as_ref().err()).unwrap_or_else(interrupted));
+            }
+        }
+    }
+
+    /// One attempt, to its end or to the point at which it turns out that something was left out.
+    fn attempt(&self) -> Result<Outcome, Trouble> {
+        self.counters.restart();
+        self.counters.phase(Phase::Connecting);
+        let Pushed { outcome, symlinks } =
+            self.over_a_connection(|connection| push::push(connection, &self.tree, &self.options, self.counters))?;
+        if !outcome.left_out.is_empty() {
+            return Ok(outcome);
+        }
+        if outcome.peer == Peer::Rsync && !symlinks.is_empty() {
+            self.over_a_connection(|connection| upload::upload(connection, CONTROL, SYMLINKS, &symlinks))?;
+        }
+        // VolSync sends its own script; any content will do, but an empty file would not be noticed by everybody.
+        self.over_a_connection(|connection| upload::upload(connection, CONTROL, COMPLETE, b"complete\n"))?;
+        Ok(outcome)
+    }
+
+    fn over_a_connection<T>(
+        &self,
+        session: impl FnOnce(Streams<'_>) -> Result<T, doppel_rsync::error::Error>,
+    ) -> Result<T, Trouble> {
+        let mut connection = self.client.connect(&self.address).map_err(|error| {
+            let came = if before_the_door(&error) { Came::NobodyThere } else { Came::Failed };
+            Trouble { came, failure: Failure::from(&error) }
+        })?;
+        let Connection { reader, writer, .. } = &mut connection;
+        let done = session(push::Connection { reader, writer });
+        let done = done.map_err(|error| Trouble { came: Came::Failed, failure: Failure::from(&error) })?;
+        // The session said goodbye within the protocol; how the connection ends changes nothing any more.
+        if let Err(error) = connection.finish(FAREWELL) {
+            tracing::debug!(%error, "The connection did not end in order");
+        }
+        Ok(done)
+    }
+}
+
+type Streams<'c> = push::Connection<&'c mut doppel_transport::stream::Reader, &'c mut doppel_transport::stream::Writer>;
+
+/// Whether there may be no destination behind the address yet. Load balancers accept connections to nobody: they close
+/// them, or let them hang.
+fn before_the_door(error: &TransportError) -> bool {
+    matches!(
+        error,
+        TransportError::Lookup { .. }
+            | TransportError::Connect { .. }
+            | TransportError::Lost { .. }
+            | TransportError::Slow { .. }
+    )
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Fault::Ours, Retry::Later, "stopped")
+}
