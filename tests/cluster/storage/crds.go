@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,11 @@ import (
 
 // printCRDs prints the CustomResourceDefinitions in a directory of YAML files as one
 // JSON array.
-func printCRDs(dir string) error {
+func printCRDs(args []string) error {
+	if len(args) != 1 {
+		return errors.New("want one directory")
+	}
+	dir := args[0]
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
 		return err
@@ -29,6 +34,7 @@ func printCRDs(dir string) error {
 				return fmt.Errorf("%s: %w", f, err)
 			}
 			if object["kind"] == "CustomResourceDefinition" {
+				delete(object, "status") // an empty one, which is the server's to write
 				crds = append(crds, object)
 			}
 		}

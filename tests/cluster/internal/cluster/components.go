@@ -30,6 +30,9 @@ func (p plan) component(n Node, name string, args ...string) Component {
 		path, _ := machine.Find(name)
 		return Component{name + n.suffix(), n, append([]string{path}, args...)}
 	}
+	if name == "balancer" {
+		program = "storage" // one program, two commands
+	}
 	return Component{name + n.suffix(), n, append([]string{p.set.Path(program)}, args...)}
 }
 
@@ -84,14 +87,22 @@ func (p plan) cluster() []Component {
 	admin := p.paths.Kubeconfig()
 	return []Component{
 		p.component(n, "kube-scheduler", "--config", p.paths.In("scheduler.json"), "--bind-address", "127.0.0.1"),
-		p.component(n, "csi-snapshotter", "--kubeconfig", admin, "--csi-address", p.csiSocket(n), "--leader-election=false",
+		p.component(n, "csi-snapshotter", "--kubeconfig", admin, "--csi-address", filepath.Join(p.sockets(n), Driver), "--leader-election=false",
 			"--kube-api-qps", "500", "--kube-api-burst", "1000",
 			"--retry-interval-start", "200ms", "--retry-interval-max", "5s"),
 		p.component(n, "coredns", "-conf", p.paths.In("Corefile")),
 	}
 }
 
-func (p plan) csiSocket(n Node) string { return p.paths.Of(n, "csi.sock") }
+// balancer serves Services of type LoadBalancer.
+func (p plan) balancer() Component {
+	n := p.first()
+	return p.component(n, "balancer", "balancer", "--kubeconfig", p.paths.Kubeconfig(),
+		"--pool", p.spec.Balancers(), "--device", nodeDevice)
+}
+
+// sockets is the directory of the storage drivers' sockets.
+func (p plan) sockets(n Node) string { return p.paths.Of(n, "csi") }
 
 // containerd needs nothing of the cluster and starts with the API server.
 func (p plan) containerd(n Node) Component {
@@ -100,15 +111,19 @@ func (p plan) containerd(n Node) Component {
 
 // node is what each node has of its own.
 func (p plan) node(n Node) []Component {
+	storage := []string{"csi",
+		"--root", p.paths.In(diskDir), "--kubelet-dir", p.paths.Of(n, "kubelet"), "--sockets", p.sockets(n),
+		"--node", n.Name(), "--kubeconfig", p.paths.Kubeconfig()}
+	if n.Number == 1 {
+		storage = append(storage, "--provision")
+	}
 	return []Component{
 		p.component(n, "kubelet",
 			"--kubeconfig", p.paths.In(n.Name()+".kubeconfig"), "--config", p.paths.Of(n, "kubelet.json"),
 			"--root-dir", p.paths.Of(n, "kubelet"), "--cert-dir", p.paths.Of(n, "kubelet-pki"),
 			"--hostname-override", n.Name(), "--node-ip", n.Address(), "--v", "2"),
 		p.component(n, "kube-proxy", "--config", p.paths.Of(n, "proxy.json"), "--v", "1"),
-		p.component(n, "storage",
-			"--root", p.paths.In(diskDir), "--kubelet-dir", p.paths.Of(n, "kubelet"), "--socket", p.csiSocket(n),
-			"--node", n.Name(), "--kubeconfig", p.paths.Kubeconfig()),
+		p.component(n, "storage", storage...),
 	}
 }
 

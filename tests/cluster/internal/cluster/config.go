@@ -13,7 +13,7 @@ import (
 	"doppel/tests/cluster/internal/pki"
 )
 
-type object map[string]any
+type object = map[string]any
 
 // writeConfig writes keys, tokens and configuration of all components.
 func (p plan) writeConfig() error {

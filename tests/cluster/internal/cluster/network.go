@@ -20,10 +20,13 @@ func ensureBridge() error {
 		"link set "+Bridge+" up")
 }
 
+// nodeDevice is the node's end of its cable.
+const nodeDevice = "up0"
+
 // createNetwork makes the node's namespace, connects it to the bridge, and sets its
 // routes and the rule that hides pods behind the node's address.
 func createNetwork(n Node) error {
-	ns, end := n.Namespace(), "up0"
+	ns, end := n.Namespace(), nodeDevice
 	err := machine.IP("",
 		"netns add "+ns,
 		fmt.Sprintf("link add %s type veth peer name %s address %s netns %s", n.Link(), end, n.MAC(), ns),

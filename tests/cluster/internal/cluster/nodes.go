@@ -174,8 +174,8 @@ func nodeReady(ctx context.Context, client *kube.Client, n Node) error {
 	if err := client.Get(ctx, "/apis/storage.k8s.io/v1/csinodes/"+n.Name(), &drivers); err != nil {
 		return err
 	}
-	if len(drivers.Spec.Drivers) == 0 {
-		return errors.New("the storage driver is not registered")
+	if n := len(drivers.Spec.Drivers); n < len(storageDrivers) {
+		return fmt.Errorf("%d storage drivers are registered", n)
 	}
 	return nil
 }

@@ -213,24 +213,25 @@ func (s *starter) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := kube.Await(ctx, 2*time.Minute, s.alive, client.Ready); err != nil {
-		return fmt.Errorf("API server: %w", err)
-	}
-	s.phase("API server ready")
+	// The server answers some time before it calls itself ready.
 	if err := s.defineSnapshots(ctx, client); err != nil {
 		return err
 	}
+	s.phase("API server answers, snapshot API defined")
 	if err := <-runtimes; err != nil {
 		return err
 	}
 	if err := s.spawnRest(); err != nil {
 		return err
 	}
-	s.phase("volumes, images, processes")
 	if err := s.createClasses(ctx, client); err != nil {
 		return err
 	}
-	s.phase("classes installed")
+	s.phase("images loaded, processes started, classes created")
+	if err := kube.Await(ctx, 2*time.Minute, s.alive, client.Ready); err != nil {
+		return fmt.Errorf("API server: %w", err)
+	}
+	s.phase("API server ready")
 	if err := s.awaitReady(ctx, client); err != nil {
 		return err
 	}
@@ -291,6 +292,9 @@ func (s *starter) spawnRest() error {
 		}
 		rest = append(rest, s.cluster()...)
 	}
+	if s.spec.LoadBalancer {
+		rest = append(rest, s.balancer())
+	}
 	return s.spawn(rest...)
 }
 
@@ -314,7 +318,7 @@ func (s *starter) defineSnapshots(ctx context.Context, client *kube.Client) erro
 	}
 	const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 	for _, crd := range crds {
-		if err := client.Create(ctx, path, crd); err != nil {
+		if err := s.apply(ctx, client, path, crd); err != nil {
 			return err
 		}
 	}
@@ -322,14 +326,19 @@ func (s *starter) defineSnapshots(ctx context.Context, client *kube.Client) erro
 }
 
 func (s *starter) createClasses(ctx context.Context, client *kube.Client) error {
-	for _, o := range classes() {
-		// The snapshot classes' path is served a moment after their definition.
-		err := kube.Await(ctx, 30*time.Second, s.alive, func(ctx context.Context) error {
-			return client.Create(ctx, o.path, o.content)
-		})
-		if err != nil {
+	for _, c := range classes() {
+		if err := s.apply(ctx, client, c.path, c.content); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// apply tries until the server answers and knows the object's kind.
+func (s *starter) apply(ctx context.Context, client *kube.Client, path string, o object) error {
+	metadata, _ := o["metadata"].(object)
+	name, _ := metadata["name"].(string)
+	return kube.Await(ctx, 2*time.Minute, s.alive, func(ctx context.Context) error {
+		return client.Apply(ctx, path+"/"+name, o)
+	})
 }

@@ -1,5 +1,5 @@
 // Package kube is the little of the Kubernetes API that starting a cluster needs,
-// in plain JSON over HTTP: read an object, create one, ask whether the server is ready.
+// in plain JSON over HTTP: read an object, apply one, ask whether the server is ready.
 package kube
 
 import (
@@ -49,18 +49,14 @@ func (c *Client) Get(ctx context.Context, path string, out any) error {
 	return c.do(ctx, http.MethodGet, path, nil, out)
 }
 
-// Create posts the object to its collection; one that exists is no error.
-func (c *Client) Create(ctx context.Context, path string, object any) error {
+// Apply makes the object of that path as given, whether it exists or not. It is done by
+// a patch because the server delays the first creations of a new kind by two seconds.
+func (c *Client) Apply(ctx context.Context, path string, object any) error {
 	body, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
-	err = c.do(ctx, http.MethodPost, path, body, nil)
-	var status *StatusError
-	if errors.As(err, &status) && status.Code == http.StatusConflict {
-		return nil
-	}
-	return err
+	return c.do(ctx, http.MethodPatch, path+"?fieldManager=cluster&force=true", body, nil)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, out any) error {
@@ -69,7 +65,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
-	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/apply-patch+yaml") // of which JSON is a part
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -101,6 +99,10 @@ func Await(ctx context.Context, limit time.Duration, alive func() error, check f
 		err := check(ctx)
 		if err == nil {
 			return nil
+		}
+		var status *StatusError
+		if errors.As(err, &status) && (status.Code == http.StatusBadRequest || status.Code == http.StatusUnprocessableEntity) {
+			return err // asking again would be the same mistake
 		}
 		if dead := alive(); dead != nil {
 			return dead
