@@ -3,6 +3,7 @@
 package live
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -32,20 +33,23 @@ metadata: {name: other}
 spec: {type: LoadBalancer, selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}
 `
 
-func client(name, url string) string {
-	return `
+// client is a pod that asks for the page until there is an answer. It does so with nc:
+// the wget of Debian's busybox-static crashes.
+func client(name, host string) string {
+	const script = `i=0; until printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 HOST 80 | grep answer; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done`
+	return fmt.Sprintf(`
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: ` + name + `}
+metadata: {name: %s}
 spec:
   restartPolicy: Never
   containers:
   - name: c
     image: doppel.test/busybox:1
-    command: [/bin/sh, -c, "i=0; until wget -T 2 -qO- http://` + url + `; do i=$((i+1)); [ $i -lt 50 ] || exit 1; busybox sleep 0.1; done"]
+    command: [/bin/sh, -c, %q]
 ---
-`
+`, name, strings.Replace(script, "HOST", host, 1))
 }
 
 const ingress = "jsonpath={.status.loadBalancer.ingress[0].ip}"
