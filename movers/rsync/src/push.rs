@@ -94,13 +94,11 @@ pub fn push<R: Read, W: Write>(
     let mut sender = Sender::new(reader, writer, agreed, content);
     let end = sender.run(errors);
     let (mut reader, writer, content) = sender.into_parts();
-    let End { mut tally, deleted } = match end {
-        Ok(end) => end,
-        Err(error) => return Err(refusal(error, guarded, &mut reader)),
-    };
+    let End { mut tally, deleted } = end?;
     content.finish(&mut left_out, &mut remarks);
     let report = std::mem::take(reader.messages());
-    if guarded && (report.errors.has(IoErrors::DELETE_LIMIT) || report.problems.count > 0) {
+    // rsync warns that it was not allowed to delete, and calls it a success.
+    if guarded && (report.warnings > 0 || report.problems.count > 0 || report.errors != IoErrors::default()) {
         return Err(Error::EmptySource { destination: None });
     }
     add_peers_problems(&mut left_out, &report);
@@ -128,19 +126,6 @@ fn arguments(peer: Peer, guarded: bool) -> Arguments {
         doppel: peer == Peer::Doppel,
         path: format!("{DATA}/").into_bytes(),
         ..Arguments::default()
-    }
-}
-
-/// A daemon that stops because it must not delete ends with an error; we know why.
-fn refusal<R: Read>(error: Error, guarded: bool, reader: &mut Reader<R>) -> Error {
-    /// rsync's exit code when `--max-delete` stopped it.
-    const DELETE_LIMIT: i32 = 25;
-    let stopped = reader.messages().errors.has(IoErrors::DELETE_LIMIT);
-    match error {
-        Error::PeerFailed { code, .. } if guarded && (stopped || code == DELETE_LIMIT) => {
-            Error::EmptySource { destination: None }
-        }
-        other => other,
     }
 }
 

@@ -170,14 +170,26 @@ impl Object<'_> {
     }
 
     fn set_time(self, modified: Moment) -> Result<(), Errno> {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() },
-        };
+        let times = timestamps(modified);
         match self {
             Self::Open(fd) => rustix::fs::futimens(fd, &times),
             Self::Named(dir, name) => rustix::fs::utimensat(dir, name.bytes(), &times, AtFlags::SYMLINK_NOFOLLOW),
         }
+    }
+}
+
+/// Gives the directory `dir`, which may be open as a base only (`O_PATH`), this time.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_directory_time(dir: BorrowedFd<'_>, modified: Moment) -> Result<(), Errno> {
+    rustix::fs::utimensat(dir, ".", &timestamps(modified), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn timestamps(modified: Moment) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanoseconds.into() },
     }
 }
 

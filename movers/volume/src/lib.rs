@@ -7,6 +7,7 @@
 //!
 //! This crate opens no sockets, reads no environment and keeps no thread.
 
+pub mod acl;
 pub mod attributes;
 pub mod dirs;
 pub mod error;

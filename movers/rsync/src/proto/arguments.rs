@@ -27,7 +27,7 @@ pub struct Arguments {
     pub numeric_ids: bool,
     /// What is not in the list is deleted (`--delete` and its variants; we always delete after the transfer).
     pub delete: bool,
-    /// Nothing is deleted, but it is an error if something would have to be (`--max-delete=0`).
+    /// Nothing is deleted, but something is said if it would have to be (`--max-delete=0`, which rsync sends as -1).
     pub delete_nothing: bool,
     /// What is there is left as it is (`--ignore-existing`).
     pub ignore_existing: bool,
@@ -113,6 +113,9 @@ pub fn read<I: Input>(input: &mut I) -> Result<Vec<Vec<u8>>, I::Error> {
     }
 }
 
+/// Times are compared to the nanosecond. (By default rsync is content with the second, except when it sends content.) We
+/// always do.
+const EXACT_TIMES: &[u8] = b"-@-1";
 /// Options that change neither the wire nor the outcome.
 const WITHOUT_EFFECT: [&[u8]; 6] = [b"--stats", b"--partial", b"--force", b"--fsync", b"--info", b"--debug"];
 const DELETE: [&[u8]; 5] = [b"--delete", b"--delete-before", b"--delete-during", b"--delete-delay", b"--delete-after"];
@@ -168,6 +171,7 @@ impl Arguments {
     fn option(&mut self, option: &[u8]) -> Result<(), Refused> {
         match option {
             [b'-', b'-', ..] => self.long(option),
+            EXACT_TIMES => Ok(()),
             [b'-', short @ ..] => self.short(short),
             other => Err(Refused::Option(Line::from_bytes(other))),
         }
@@ -214,11 +218,13 @@ impl Arguments {
         }
         match (name, value) {
             (name, None) if DELETE.contains(&name) => self.delete = true,
-            (b"--max-delete", Some(b"0")) => self.delete_nothing = true,
+            (b"--max-delete", Some(b"0" | b"-1")) => self.delete_nothing = true,
             (b"--ignore-existing", None) => self.ignore_existing = true,
             (b"--existing" | b"--ignore-non-existing", None) => self.ignore_missing = true,
             (b"--numeric-ids", None) => self.numeric_ids = true,
             (b"--log-format", Some(_)) => self.itemize = true,
+            // Stands for -z where the level is not the default.
+            (b"--compress-level", Some(_)) => self.compress = true,
             (b"--doppel", Some(_)) => self.doppel = true,
             (name, _) if WITHOUT_EFFECT.contains(&name) => {}
             (b"--timeout", Some(_)) => {}
@@ -261,7 +267,8 @@ impl Arguments {
             Some(format!("-{letters}e.LsfxCIvu")),
             self.itemize.then(|| "--log-format=%i".to_owned()),
             self.delete.then(|| "--delete-after".to_owned()),
-            self.delete_nothing.then(|| "--max-delete=0".to_owned()),
+            self.delete_nothing.then(|| "--max-delete=-1".to_owned()),
+            self.keep.times.then(|| String::from_utf8_lossy(EXACT_TIMES).into_owned()),
             self.ignore_existing.then(|| "--ignore-existing".to_owned()),
             self.ignore_missing.then(|| "--existing".to_owned()),
             self.numeric_ids.then(|| "--numeric-ids".to_owned()),

@@ -8,12 +8,13 @@ use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 
 use doppel_contract::Line;
+use doppel_volume::attributes::set_directory_time;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::listing::Listing;
 use doppel_volume::names::{Name, join};
 use doppel_volume::remove::{Removed, remove};
 use doppel_volume::replace::is_temporary;
-use doppel_volume::tree::{LOST_AND_FOUND, metadata_at};
+use doppel_volume::tree::{LOST_AND_FOUND, metadata_at, metadata_of};
 use rustix::io::Errno;
 
 use crate::list::{Entry, FileList};
@@ -74,29 +75,44 @@ impl Sweep<'_> {
         let listed = self.dirs.open(path).and_then(|dir| listing.read(dir, b"."));
         if let Err(errno) = listed {
             self.complain(path, &format!("list the directory: {}", std::io::Error::from(errno)));
-        } else if let Ok(dir) = self.dirs.open(path) {
-            let wanted: HashSet<&[u8]> = if deletes { self.wanted.names(list, id.0).collect() } else { HashSet::new() };
-            let mut failed = Vec::new();
-            for (name, _) in listing.iter() {
-                let bytes = name.bytes();
-                let goes = is_temporary(bytes)
-                    || (deletes && !wanted.contains(bytes) && !is_protected(self.filter, path, dir, name));
-                if !goes {
-                    continue;
-                }
-                if arguments.delete_nothing && !is_temporary(bytes) {
-                    self.withheld += 1;
-                } else if let Err(errno) = remove(dir, name, &mut self.removed) {
-                    failed.push((bytes.to_vec(), errno));
-                }
-            }
-            for (name, errno) in failed {
-                let mut full = Vec::new();
-                join(&mut full, path, &name);
-                self.complain(&full, &format!("delete: {}", std::io::Error::from(errno)));
-            }
+        } else {
+            self.empty_of_others(id.0, path, &listing, deletes);
         }
         self.listing = listing;
+    }
+
+    fn empty_of_others(&mut self, id: u32, path: &[u8], listing: &Listing, deletes: bool) {
+        let list = &self.job.received.list;
+        let wanted: HashSet<&[u8]> = if deletes { self.wanted.names(list, id).collect() } else { HashSet::new() };
+        let mut failed = Vec::new();
+        let Ok(dir) = self.dirs.open(path) else { return };
+        let mut before = None;
+        for (name, _) in listing.iter() {
+            let bytes = name.bytes();
+            let goes = is_temporary(bytes)
+                || (deletes && !wanted.contains(bytes) && !is_protected(self.filter, path, dir, name));
+            if !goes {
+                continue;
+            }
+            if self.job.arguments.delete_nothing && !is_temporary(bytes) {
+                self.withheld += 1;
+                continue;
+            }
+            before = before.or_else(|| metadata_of(dir).ok());
+            if let Err(errno) = remove(dir, name, &mut self.removed) {
+                failed.push((bytes.to_vec(), errno));
+            }
+        }
+        // Where times are kept the directory gets its own in the end. VolSync deletes in a pass that keeps none: then it
+        // has the right one already, and keeps it.
+        if let Some(before) = before.filter(|_| !self.job.arguments.keep.times) {
+            let _ = set_directory_time(dir, before.modified);
+        }
+        for (name, errno) in failed {
+            let mut full = Vec::new();
+            join(&mut full, path, &name);
+            self.complain(&full, &format!("delete: {}", std::io::Error::from(errno)));
+        }
     }
 
     fn complain(&self, path: &[u8], why: &str) {

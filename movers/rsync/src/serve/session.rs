@@ -77,7 +77,7 @@ pub(super) fn receive<R: Read + Send, W: Write>(
         shared.note_left_out(problem.path, problem.why);
     }
     let powers = Powers::default();
-    let attributes = Attributes { list, keep: arguments.keep, powers: &powers, shared: &shared };
+    let attributes = Attributes { list, acls: &received.acls, keep: arguments.keep, powers: &powers, shared: &shared };
     let names = TemporaryNames::default();
     let empty = if arguments.delete && *empty_source == EmptySource::Refuse && is_empty(&received) {
         Some(tree.entries_in_root()?).filter(|entries| *entries > 0)

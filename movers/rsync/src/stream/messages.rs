@@ -12,6 +12,8 @@ use crate::proto::input::Malformed;
 pub(crate) struct PeerReport {
     /// What the peer could not do.
     pub(crate) problems: LeftOut,
+    /// How many warnings it gave.
+    pub(crate) warnings: u64,
     /// Why its list or transfer is not whole.
     pub(crate) errors: IoErrors,
     /// How many entries it deleted.
@@ -39,20 +41,16 @@ impl PeerReport {
                 self.problems.add(path, why);
             }
             Tag::IoError => self.errors = self.errors.and(IoErrors(number(payload)?.cast_unsigned())),
-            Tag::ErrorExit if !payload.is_empty() => match number(payload)? {
+            // The peer has heard that we give up, and waits for us to close.
+            Tag::ErrorExit if payload.is_empty() => return Err(Error::Closed),
+            Tag::ErrorExit => match number(payload)? {
                 0 => {}
                 code => return Err(Error::PeerFailed { code, text: self.first_problem() }),
             },
+            Tag::Warning => self.warnings += 1,
             Tag::Deleted => self.deleted += 1,
             Tag::NoSend => self.withhold(number(payload)?.cast_unsigned())?,
-            Tag::Data
-            | Tag::Info
-            | Tag::Warning
-            | Tag::Log
-            | Tag::IoTimeout
-            | Tag::Noop
-            | Tag::ErrorExit
-            | Tag::Success => {}
+            Tag::Data | Tag::Info | Tag::Log | Tag::IoTimeout | Tag::Noop | Tag::Success => {}
         }
         Ok(())
     }

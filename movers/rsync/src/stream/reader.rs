@@ -95,16 +95,11 @@ impl<R: Read> Reader<R> {
         Ok(self.consume(available.min(most)))
     }
 
-    /// Reads and drops whatever comes until the peer closes, so that the connection is not reset under an error that
-    /// the peer has yet to read. Ends after `most` bytes.
+    /// Reads and drops whatever comes until the peer acknowledges our error, so that the connection is not reset under
+    /// an error that the peer has yet to read. Ends after `most` bytes.
     pub(crate) fn drain(&mut self, most: u64) {
-        let mut drained = 0;
-        while drained < most {
-            match self.inner.read(&mut self.buffer) {
-                Ok(0) | Err(_) => return,
-                Ok(count) => drained += count as u64,
-            }
-        }
+        let until = self.received.saturating_add(most);
+        while self.received < until && self.some(BUFFER).is_ok() {}
     }
 
     /// Makes at least `count` bytes available.

@@ -1,0 +1,121 @@
+//! A Doppel source, and rsync as the daemon, configured as VolSync's destination is.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+mod support;
+
+use doppel_contract::EmptySource;
+use doppel_rsync::error::Error;
+use doppel_rsync::outcome::Peer;
+use doppel_rsync::push::{PushOptions, Pushed, push};
+use doppel_rsync::upload::{COMPLETE, CONTROL, SYMLINKS, upload};
+use doppel_volume::monitor::Silent;
+use doppel_volume::tree::Tree;
+use support::stock::Daemon;
+use support::{assert_same_but, noise, tree_of_everything, two, write};
+
+/// Without a disguise the daemon changes targets that lead out of its module.
+const LEADING_OUT: &[&str] = &["dir/absolute", "dir/dangling"];
+
+fn push_to(daemon: &Daemon, source: &std::path::Path, empty_source: EmptySource) -> Result<Pushed, Error> {
+    let tree = Tree::open(source).unwrap();
+    push(daemon.connect(), &tree, &PushOptions { empty_source }, &Silent)
+}
+
+fn push_well(daemon: &Daemon, source: &std::path::Path) -> Pushed {
+    let pushed = push_to(daemon, source, EmptySource::Refuse).unwrap();
+    assert!(pushed.outcome.left_out.is_empty(), "{:?}", pushed.outcome.left_out);
+    assert_eq!(pushed.outcome.peer, Peer::Rsync);
+    pushed
+}
+
+#[test]
+fn a_tree_of_everything_becomes_the_same_tree() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    write(&destination.path().join("extra/tree/file"), "x");
+    write(&destination.path().join("lost+found/entry"), "x");
+    let daemon = Daemon::start(destination.path(), false, "");
+    let pushed = push_well(&daemon, source.path());
+    assert_same_but(source.path(), destination.path(), LEADING_OUT);
+    assert!(destination.path().join("lost+found/entry").exists());
+    assert_eq!(pushed.outcome.tally.deleted, 3);
+    let again = push_well(&daemon, source.path());
+    assert_eq!((again.outcome.tally.files_sent, again.outcome.tally.deleted), (0, 0));
+    assert_same_but(source.path(), destination.path(), LEADING_OUT);
+}
+
+#[test]
+fn changes_in_large_files_are_sent_as_such() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    let daemon = Daemon::start(destination.path(), false, "");
+    push_well(&daemon, source.path());
+    let mut content = std::fs::read(source.path().join("large")).unwrap();
+    content.splice(300_000..300_005, noise(4000, 77));
+    content.drain(700_000..700_500);
+    write(&source.path().join("large"), content);
+    let pushed = push_well(&daemon, source.path());
+    assert_same_but(source.path(), destination.path(), LEADING_OUT);
+    assert!(pushed.outcome.tally.literal_bytes < 10_000, "{:?}", pushed.outcome.tally);
+}
+
+#[test]
+fn links_that_the_daemon_disguises_are_listed_for_it() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    let daemon = Daemon::start(destination.path(), true, "");
+    let pushed = push_well(&daemon, source.path());
+    let target = std::fs::read_link(destination.path().join("link")).unwrap();
+    assert_eq!(target.to_str(), Some("/rsyncd-munged/hello.txt"));
+    assert_eq!(pushed.symlinks, b"link\ndir/absolute\ndir/dangling\n");
+    upload(daemon.connect(), CONTROL, SYMLINKS, &pushed.symlinks).unwrap();
+    upload(daemon.connect(), CONTROL, COMPLETE, b"complete\n").unwrap();
+    assert_eq!(std::fs::read(daemon.control(SYMLINKS)).unwrap(), pushed.symlinks);
+    assert_eq!(std::fs::read(daemon.control(COMPLETE)).unwrap(), b"complete\n");
+    // Again, with another content of the same length.
+    upload(daemon.connect(), CONTROL, COMPLETE, b"COMPLETE\n").unwrap();
+    assert_eq!(std::fs::read(daemon.control(COMPLETE)).unwrap(), b"COMPLETE\n");
+}
+
+#[test]
+fn a_link_that_cannot_be_listed_is_reported() {
+    let (source, destination) = two();
+    std::os::unix::fs::symlink("target", source.path().join("new\nline")).unwrap();
+    let daemon = Daemon::start(destination.path(), true, "");
+    let pushed = push_to(&daemon, source.path(), EmptySource::Refuse).unwrap();
+    assert!(pushed.symlinks.is_empty());
+    assert_eq!(pushed.outcome.left_out.count, 1);
+    assert_eq!(pushed.outcome.left_out.first[0].path.as_str(), r"new\x0aline");
+}
+
+#[test]
+fn an_empty_source_does_not_empty_a_destination() {
+    let (source, destination) = two();
+    write(&destination.path().join("precious"), "x");
+    let daemon = Daemon::start(destination.path(), false, "");
+    let error = push_to(&daemon, source.path(), EmptySource::Refuse).unwrap_err();
+    assert!(matches!(error, Error::EmptySource { .. }), "{error}");
+    assert!(destination.path().join("precious").exists());
+    push_to(&daemon, source.path(), EmptySource::Accept).unwrap();
+    assert!(!destination.path().join("precious").exists());
+    push_well(&daemon, source.path());
+}
+
+#[test]
+fn a_daemon_that_refuses_is_named_as_the_reason() {
+    let (source, destination) = two();
+    write(&source.path().join("a"), "x");
+    let refused = |extra: &str| {
+        let daemon = Daemon::start(destination.path(), false, extra);
+        push_to(&daemon, source.path(), EmptySource::Refuse).unwrap_err().to_string()
+    };
+    let text = refused("read only = true\n");
+    assert!(text.contains("exit code") && text.contains("read only"), "{text}");
+    let text = refused("refuse options = delete\n");
+    assert!(text.contains("delete"), "{text}");
+    let text = refused("hosts deny = *\n");
+    assert!(text.contains("refused") && text.contains("access denied"), "{text}");
+    let text = refused("auth users = somebody\nsecrets file = /nowhere\n");
+    assert!(text.contains("password"), "{text}");
+}
