@@ -1,0 +1,302 @@
+//! A source and a destination of ours, as two processes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::fs;
+use std::net::TcpStream;
+use std::num::NonZeroU16;
+
+use doppel_contract::{EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Work};
+use rustix::process::Signal;
+use support::proxy::{Proxy, Then};
+use support::tree::{assert_same, noise, plant, write};
+use support::*;
+
+#[test]
+fn a_tree_becomes_a_copy_and_stays_one() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    plant(&from);
+    write(&to, "stale/deep/file", b"of an earlier life");
+    let (source, destination) = copy(&stage, &from, &to);
+    assert_same(&from, &to);
+    assert!(source.tally.files_sent > 20 && source.tally.deleted == 3, "{source:?}");
+    assert_eq!(destination.tally.literal_bytes, source.tally.literal_bytes);
+    assert_eq!((destination.tally.wire_received, destination.tally.deleted), (source.tally.wire_sent, 3));
+
+    let (source, _) = copy(&stage, &from, &to);
+    assert_same(&from, &to);
+    assert_eq!((source.tally.files_sent, source.tally.literal_bytes, source.tally.deleted), (0, 0, 0));
+
+    let mut changed = noise(1_000_000, 7);
+    changed[500_000] ^= 1;
+    write(&from, "sizes/1000000", &changed);
+    fs::rename(from.join("links"), from.join("moved")).unwrap();
+    fs::remove_file(from.join("names/plain")).unwrap();
+    let (source, _) = copy(&stage, &from, &to);
+    assert_same(&from, &to);
+    assert_eq!(source.tally.files_sent, 1);
+    assert!(source.tally.literal_bytes < 20_000 && source.tally.matched_bytes > 980_000, "{source:?}");
+    assert!(source.tally.wire_sent + source.tally.wire_received < 60_000, "{source:?}");
+}
+
+#[test]
+fn a_pod_reads_its_request_and_leaves_its_report() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "a", b"1");
+    let port = NonZeroU16::new(free_port()).unwrap();
+    let (key_file, empty_source) = (stage.key_file(), EmptySource::Refuse);
+    let (left, right) = (stage.path("source-log"), stage.path("destination-log"));
+    let destination = Work::RsyncTlsDestination(RsyncTlsDestination { port, key_file: key_file.clone(), empty_source });
+    let source = Work::RsyncTlsSource(RsyncTlsSource { address: "localhost".into(), port, key_file, empty_source });
+    let destination =
+        stage.run("destination", &Request { volume: to.clone(), work: destination, deadline_seconds: None }, &right);
+    let source = stage.run("source", &Request { volume: from.clone(), work: source, deadline_seconds: None }, &left);
+    for (ended, file) in [(source.end(), left), (destination.end(), right)] {
+        let report = Report::from_termination_message(&fs::read_to_string(file).unwrap()).unwrap();
+        assert_eq!(&report, ended.expect_complete());
+    }
+    assert_same(&from, &to);
+}
+
+#[test]
+fn progress_is_printed_as_json_lines_that_end_with_everything_done() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "a", &noise(3_000_000, 1));
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    let mut source = stage.source(&from, port, &[]);
+    wait_until("the end", || !source.is_running());
+    let phases: Vec<_> = source.progress().iter().map(|progress| progress.phase).collect();
+    assert_eq!(phases.first(), Some(&Phase::Connecting));
+    assert!(phases.contains(&Phase::Transferring), "{}", source.said());
+    source.end().expect_complete();
+    let last = destination.progress().into_iter().next_back();
+    assert!(last.is_some(), "{}", destination.said());
+    destination.end().expect_complete();
+}
+
+#[test]
+fn a_destination_that_starts_later_is_met_at_once() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "a", b"1");
+    let port = free_port();
+    let mut source = stage.source(&from, port, &[]);
+    source.wait_for("Connection refused");
+    let destination = stage.destination(&to, port, &[]);
+    source.end().expect_complete();
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+}
+
+#[test]
+fn an_empty_source_does_not_empty_a_destination_unless_both_were_told_so() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    fs::create_dir(from.join("lost+found")).unwrap();
+    write(&to, "precious", b"data");
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    let ended = stage.source(&from, port, &[]).end();
+    let message = ended.expect_failure(11);
+    assert!(message.contains("the source is empty"), "{message}");
+    assert!(destination.is_running() && to.join("precious").exists());
+    // The destination's own guard holds against a source that was told to go ahead.
+    let ended = stage.source(&from, port, &["--allow-empty-source"]).end();
+    assert_ne!(ended.code, Some(0), "{}", ended.said);
+    assert!(destination.is_running() && to.join("precious").exists());
+    destination.kill();
+
+    let destination = stage.destination(&to, port, &["--allow-empty-source"]);
+    stage.source(&from, port, &["--allow-empty-source"]).end().expect_complete();
+    destination.end().expect_complete();
+    assert!(!to.join("precious").exists());
+}
+
+#[test]
+fn nothing_becomes_nothing() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    copy(&stage, &from, &to);
+    assert_same(&from, &to);
+}
+
+#[test]
+fn a_wrong_key_fails_the_source_at_once_and_the_destination_waits_on() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "a", b"1");
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    destination.wait_for("Waiting for a source");
+    for wrong in [format!("volsync:{}", "5".repeat(64)), format!("other:{KEY}")] {
+        let file = stage.write_key("wrong.txt", &wrong);
+        let ended = stage.source(&from, port, &["--key-file", file.to_str().unwrap()]).end();
+        let message = ended.expect_failure(11);
+        assert!(message.contains("authenticate 127.0.0.1") && message.contains("the same key"), "{message}");
+    }
+    drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    stage.source(&from, port, &[]).end().expect_complete();
+    let ended = destination.end();
+    ended.expect_complete();
+    assert_eq!(ended.said.matches("Refused a connection").count(), 3, "{}", ended.said);
+}
+
+#[test]
+fn a_source_that_is_killed_at_any_byte_leaves_a_destination_that_the_next_one_completes() {
+    for stop_at in [600, 5_000, 300_000, 2_500_000] {
+        let stage = Stage::new();
+        let (from, to) = (stage.volume("from"), stage.volume("to"));
+        plant(&from);
+        write(&from, "big", &noise(2_000_000, 3));
+        write(&to, "big", &noise(1_000_000, 3));
+        let port = free_port();
+        let mut destination = stage.destination(&to, port, &[]);
+        destination.wait_for("Waiting for a source");
+        let proxy = Proxy::start(port, stop_at);
+        let source = stage.source(&from, proxy.port, &[]);
+        proxy.wait();
+        source.kill();
+        proxy.then(Then::Cut);
+        if stop_at > 600 {
+            destination.wait_for("A session failed");
+        }
+        stage.source(&from, port, &[]).end().expect_complete();
+        destination.end().expect_complete();
+        assert_same(&from, &to);
+    }
+}
+
+#[test]
+fn a_destination_that_is_killed_is_met_again_when_it_is_back() {
+    for stop_at in [5_000, 1_000_000] {
+        let stage = Stage::new();
+        let (from, to) = (stage.volume("from"), stage.volume("to"));
+        plant(&from);
+        write(&from, "big", &noise(2_000_000, 3));
+        let port = free_port();
+        let destination = stage.destination(&to, port, &[]);
+        let proxy = Proxy::start(port, stop_at);
+        let source = stage.source(&from, proxy.port, &[]);
+        proxy.wait();
+        destination.kill();
+        proxy.then(Then::GoOn);
+        let destination = stage.destination(&to, port, &[]);
+        source.end().expect_complete();
+        destination.end().expect_complete();
+        assert_same(&from, &to);
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_is_made_again() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "big", &noise(2_000_000, 3));
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    let proxy = Proxy::start(port, 1_000_000);
+    let source = stage.source(&from, proxy.port, &[]);
+    proxy.wait();
+    proxy.then(Then::Cut);
+    let ended = source.end();
+    ended.expect_complete();
+    assert!(ended.said.contains("Will try again"), "{}", ended.said);
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+}
+
+#[test]
+fn the_first_signal_ends_a_run_in_order_with_a_report() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "big", &noise(2_000_000, 3));
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    destination.wait_for("Waiting for a source");
+    let proxy = Proxy::start(port, 1_000_000);
+    let source = stage.source(&from, proxy.port, &[]);
+    proxy.wait();
+    for mover in [source, destination] {
+        mover.signal(Signal::TERM);
+        let ended = mover.end();
+        assert!(ended.expect_failure(10).contains("stopped by a signal"), "{}", ended.said);
+    }
+    // Nothing half written is left.
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+}
+
+#[test]
+fn a_deadline_ends_a_run_and_tells_what_was_wrong() {
+    let stage = Stage::new();
+    let volume = stage.volume("volume");
+    let ended = stage.source(&volume, free_port(), &["--deadline", "1s"]).end();
+    let message = ended.expect_failure(10);
+    assert!(message.contains("deadline of 1 s") && message.contains("Connection refused"), "{message}");
+
+    // A destination's clock begins with its first authenticated peer, whatever becomes of that.
+    let (from, port) = (stage.volume("from"), free_port());
+    write(&from, "big", &noise(2_000_000, 3));
+    let destination = stage.destination(&volume, port, &["--deadline", "1s"]);
+    let proxy = Proxy::start(port, 1_000_000);
+    let source = stage.source(&from, proxy.port, &[]);
+    proxy.wait();
+    let ended = destination.end();
+    assert!(ended.expect_failure(10).contains("deadline of 1 s"), "{}", ended.said);
+    drop(source);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_destination_is_not_told_that_it_is_complete() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "readable", b"1");
+    permissions(&write(&from, "dir/secret", b"2"), 0o000);
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    let mut command = stage.unprivileged();
+    command.args(["rsync-tls", "source", "--address", "127.0.0.1", "--port", &port.to_string(), "--volume"]);
+    command.arg(&from).arg("--key-file").arg(stage.key_file());
+    let ended = stage.start("source", command).end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    match &ended.report().verdict {
+        Verdict::Incomplete(left_out) => {
+            assert_eq!(left_out.count, 1, "{}", ended.said);
+            assert_eq!(left_out.first[0].path.as_str(), "dir/secret");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(to.join("readable").exists() && !to.join("dir/secret").exists());
+    assert!(destination.is_running());
+    // Once it can be read, the same destination completes.
+    permissions(&from.join("dir/secret"), 0o644);
+    stage.source(&from, port, &[]).end().expect_complete();
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+}
+
+#[test]
+fn the_key_is_seen_nowhere() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "big", &noise(2_000_000, 3));
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    let proxy = Proxy::start(port, 1_000_000);
+    let source = stage.source(&from, proxy.port, &[]);
+    proxy.wait();
+    let processes = [source.in_proc(), destination.in_proc()].concat();
+    assert!(processes.contains("psk.txt"));
+    proxy.then(Then::GoOn);
+    let said = [source.end().said, destination.end().said].concat();
+    let raw: Vec<u8> = (0..KEY.len() / 2).map(|i| u8::from_str_radix(&KEY[2 * i..2 * i + 2], 16).unwrap()).collect();
+    for text in [&processes, &said] {
+        assert!(!text.to_lowercase().contains(&KEY[..16]));
+        assert!(!text.as_bytes().windows(8).any(|window| window == &raw[..8]));
+    }
+}
