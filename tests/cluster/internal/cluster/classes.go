@@ -11,8 +11,8 @@ var storageDrivers = []string{Driver, PlainDriver}
 
 // resource is an object and the path of its collection.
 type resource struct {
-	path    string
-	content object
+	Path    string // exported, as the digest covers it
+	Content object
 }
 
 // classes are the storage drivers and the classes of the README's table, with the

@@ -127,6 +127,35 @@ func (p plan) node(n Node) []Component {
 	}
 }
 
+// rest is everything but the API and containerd.
+func (p plan) rest() []Component {
+	var rest []Component
+	if p.spec.Controllers {
+		rest = append(rest, p.controllers()...)
+	}
+	if p.spec.Nodes > 0 {
+		for _, n := range p.spec.Machines() {
+			rest = append(rest, p.node(n)...)
+		}
+		rest = append(rest, p.cluster()...)
+	}
+	if p.spec.LoadBalancer {
+		rest = append(rest, p.balancer())
+	}
+	return rest
+}
+
+// components are all, in the order of their start.
+func (p plan) components() []Component {
+	all := p.api()
+	if p.spec.Nodes > 0 {
+		for _, n := range p.spec.Machines() {
+			all = append(all, p.containerd(n))
+		}
+	}
+	return append(all, p.rest()...)
+}
+
 // containerdSocket is also how the node's shims are recognised: it is on their
 // command lines.
 func containerdSocket(paths Paths, n Node) string {

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -25,28 +27,7 @@ func (p plan) writeConfig() error {
 	if err := p.writeKeys(); err != nil {
 		return err
 	}
-	if p.spec.Nodes == 0 {
-		return nil
-	}
-	files := map[string]any{
-		p.paths.In("scheduler.json"): p.scheduler(),
-		p.paths.In("Corefile"):       p.corefile(),
-	}
-	for _, n := range p.spec.Machines() {
-		files[p.paths.Of(n, "kubelet.json")] = p.kubelet(n)
-		files[p.paths.Of(n, "proxy.json")] = p.proxy(n)
-		files[p.paths.Of(n, "containerd.toml")] = p.containerdConfig(n)
-		files[p.paths.In("cni"+n.suffix(), "10-doppel.conflist")] = p.cni(n)
-	}
-	for path, content := range files {
-		text, ok := content.(string)
-		if !ok {
-			data, err := json.MarshalIndent(content, "", "  ")
-			if err != nil {
-				return err
-			}
-			text = string(data)
-		}
+	for path, text := range p.files() {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
@@ -55,6 +36,43 @@ func (p plan) writeConfig() error {
 		}
 	}
 	return nil
+}
+
+// files are the configuration files of a cluster with nodes, by path.
+func (p plan) files() map[string]string {
+	files := map[string]string{}
+	if p.spec.Nodes == 0 {
+		return files
+	}
+	files[p.paths.In("Corefile")] = p.corefile()
+	files[p.paths.In("scheduler.json")] = encode(p.scheduler())
+	for _, n := range p.spec.Machines() {
+		files[p.paths.Of(n, "kubelet.json")] = encode(p.kubelet(n))
+		files[p.paths.Of(n, "proxy.json")] = encode(p.proxy(n))
+		files[p.paths.Of(n, "containerd.toml")] = p.containerdConfig(n)
+		files[p.paths.In("cni"+n.suffix(), "10-doppel.conflist")] = encode(p.cni(n))
+	}
+	return files
+}
+
+// digest changes with anything that a cluster is started with, but for its keys: a
+// cluster of another digest is started anew.
+func (p plan) digest() string {
+	var rules []string
+	for _, n := range p.spec.Machines() {
+		rules = append(rules, masquerade(n))
+	}
+	text := encode([]any{p.components(), p.files(), rules, classes()})
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+func encode(v any) string {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		panic(err) // maps and structures of strings and numbers can always be encoded
+	}
+	return string(data)
 }
 
 func (p plan) writeKeys() error {

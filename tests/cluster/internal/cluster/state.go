@@ -28,6 +28,7 @@ type entry struct {
 type State struct {
 	Spec      Spec      `json:"spec"`
 	Programs  string    `json:"programs"` // key of what it was started with
+	Digest    string    `json:"digest"`   // of its command lines and configuration
 	Ready     bool      `json:"ready"`    // start-up went through to the end
 	Processes []Started `json:"processes"`
 }

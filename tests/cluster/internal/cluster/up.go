@@ -57,7 +57,7 @@ func Up(ctx context.Context, state string, wanted Spec, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	problem := unhealthy(ctx, paths, wanted, set.Key())
+	problem := unhealthy(ctx, paths, wanted, set)
 	if problem == nil {
 		fmt.Fprintf(out, "cluster %s is up (%.2f s)\n", wanted.Name, time.Since(started).Seconds())
 		return nil
@@ -85,7 +85,7 @@ func Up(ctx context.Context, state string, wanted Spec, out io.Writer) error {
 }
 
 // unhealthy says why a cluster cannot be used as it is, or nil.
-func unhealthy(ctx context.Context, p Paths, wanted Spec, key string) error {
+func unhealthy(ctx context.Context, p Paths, wanted Spec, set programs.Set) error {
 	s, err := LoadState(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -96,8 +96,10 @@ func unhealthy(ctx context.Context, p Paths, wanted Spec, key string) error {
 		return errors.New("its start was interrupted")
 	case !s.Spec.Covers(wanted):
 		return errors.New("it was started with other options")
-	case s.Programs != key:
+	case s.Programs != set.Key():
 		return errors.New("it runs other versions of the programs")
+	case s.Digest != plan{s.Spec, p, set}.digest():
+		return errors.New("it was started with an older configuration")
 	}
 	return healthy(ctx, p, s)
 }
@@ -221,7 +223,7 @@ func (s *starter) start(ctx context.Context) error {
 	if err := <-runtimes; err != nil {
 		return err
 	}
-	if err := s.spawnRest(); err != nil {
+	if err := s.spawn(s.rest()...); err != nil {
 		return err
 	}
 	if err := s.createClasses(ctx, client); err != nil {
@@ -249,7 +251,7 @@ func (s *starter) reserve() error {
 	if s.spec.Index, err = register(s.spec.Name, s.spec.Index, s.state); err != nil {
 		return err
 	}
-	s.current = State{Spec: s.spec, Programs: s.set.Key()}
+	s.current = State{Spec: s.spec, Programs: s.set.Key(), Digest: s.digest()}
 	if err := os.MkdirAll(s.paths.Dir, 0o755); err != nil {
 		return err
 	}
@@ -281,23 +283,6 @@ func (s *starter) spawn(components ...Component) error {
 	return s.current.save(s.paths)
 }
 
-func (s *starter) spawnRest() error {
-	var rest []Component
-	if s.spec.Controllers {
-		rest = append(rest, s.controllers()...)
-	}
-	if s.spec.Nodes > 0 {
-		for _, n := range s.spec.Machines() {
-			rest = append(rest, s.node(n)...)
-		}
-		rest = append(rest, s.cluster()...)
-	}
-	if s.spec.LoadBalancer {
-		rest = append(rest, s.balancer())
-	}
-	return s.spawn(rest...)
-}
-
 // alive says which component has ended, with the last it said.
 func (s *starter) alive() error {
 	for _, name := range s.current.Dead() {
@@ -327,7 +312,7 @@ func (s *starter) defineSnapshots(ctx context.Context, client *kube.Client) erro
 
 func (s *starter) createClasses(ctx context.Context, client *kube.Client) error {
 	for _, c := range classes() {
-		if err := s.apply(ctx, client, c.path, c.content); err != nil {
+		if err := s.apply(ctx, client, c.Path, c.Content); err != nil {
 			return err
 		}
 	}
