@@ -147,6 +147,23 @@ func logs(_ context.Context, args []string) error {
 	return cluster.Logs(state, rest[0], component, *lines, os.Stdout)
 }
 
+func restart(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("restart", flag.ContinueOnError)
+	after := flags.Duration("after", 0, "")
+	rest, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 2 {
+		return errUsage
+	}
+	state, err := cluster.StateDir()
+	if err != nil {
+		return err
+	}
+	return cluster.Restart(ctx, state, rest[0], rest[1], *after, os.Stderr)
+}
+
 func status(ctx context.Context, args []string) error {
 	if len(args) != 0 {
 		return errUsage

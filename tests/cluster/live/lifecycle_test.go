@@ -83,6 +83,23 @@ func TestUpAfterAnUpThatWasKilledWorks(t *testing.T) {
 	same(t, before)
 }
 
+func TestAnAPIServerThatIsRestartedServesWhatItHad(t *testing.T) {
+	up(t, one)
+	ns := namespace(t, one)
+	if took := timed(t, "restart", one, "kube-apiserver", "--after", "500ms"); took < 500*time.Millisecond {
+		t.Errorf("it was not down: %s", took)
+	}
+	if got := kubectl(t, one, "get", "namespace", ns, "-o", phase); got != "Active" {
+		t.Errorf("namespace %s is %q", ns, got)
+	}
+	if out := run(t, "up", one); !strings.Contains(out, "is up (0.") {
+		t.Errorf("up does not find it healthy:\n%s", out)
+	}
+	if out, err := try("", "restart", one, "nonsense"); err == nil || !strings.Contains(out, "kube-apiserver") {
+		t.Errorf("an unknown component: %v\n%s", err, out)
+	}
+}
+
 func TestAControlPlaneAloneServesTheAPI(t *testing.T) {
 	before := remains(t)
 	timed(t, "up", brief, "--control-plane-only")
