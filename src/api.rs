@@ -10,3 +10,4 @@
 pub mod common;
 pub mod destination;
 pub mod source;
+pub mod syncthing;

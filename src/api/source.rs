@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{CopyMethod, CustomCa, External, MoverConfig, ResticCache, RsyncStatus, SyncStatus, Trigger};
+use super::syncthing::{Syncthing, SyncthingStatus};
 
 /// What is copied, when and how.
 // The `attr` puts `serde(default)` on the generated kind, since VolSync's schema requires no spec and no metadata. kube
@@ -62,7 +63,7 @@ pub struct ReplicationSourceSpec {
 
     /// Keep in step, both ways and all the time, with other volumes by Syncthing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub syncthing: Option<Box<SourceSyncthing>>,
+    pub syncthing: Option<Box<Syncthing>>,
 
     /// Leave the object to a provider outside of this operator.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,49 +278,6 @@ pub struct ResticRetain {
     pub last: Option<String>,
 }
 
-/// A volume that is kept in step with others by Syncthing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceSyncthing {
-    /// The devices to connect to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peers: Option<Vec<SyncthingPeer>>,
-
-    /// The type of the Service that the other devices connect to; ClusterIP when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_type: Option<String>,
-
-    /// The size of the volume for Syncthing's own data; 1Gi when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_capacity: Option<Quantity>,
-
-    /// The StorageClass of the volume for Syncthing's own data; when absent that of the source volume.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_storage_class_name: Option<String>,
-
-    /// The access modes of the volume for Syncthing's own data; when absent those of the source volume.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_access_modes: Option<Vec<String>>,
-
-    /// Settings of the mover's pod.
-    #[serde(flatten)]
-    pub mover: MoverConfig,
-}
-
-/// A Syncthing device to connect to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SyncthingPeer {
-    /// The address of the device, for example tcp://host:22000.
-    pub address: String,
-
-    /// The ID of the device.
-    #[serde(rename = "ID")]
-    pub id: String,
-
-    /// Whether devices that this one knows are connected to as well.
-    pub introducer: bool,
-}
-
 /// What is known about the synchronizations of a ReplicationSource.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -365,43 +323,4 @@ pub struct SourceResticStatus {
     /// The value of spec.restic.unlock that the repository was last unlocked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_unlocked: Option<String>,
-}
-
-/// The state of the Syncthing device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SyncthingStatus {
-    /// The devices that this one knows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peers: Option<Vec<SyncthingPeerStatus>>,
-
-    /// The ID of this device.
-    #[serde(rename = "ID", skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-
-    /// The address that this device listens on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-}
-
-/// The state of another Syncthing device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SyncthingPeerStatus {
-    /// The address of the device.
-    pub address: String,
-
-    /// The ID of the device.
-    #[serde(rename = "ID")]
-    pub id: String,
-
-    /// Whether the device is connected.
-    pub connected: bool,
-
-    /// The name of the device that introduced this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub introduced_by: Option<String>,
-
-    /// The name of the device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
 }

@@ -1,0 +1,9 @@
+//! What no part may do (ARCHITECTURE.md), held by reading the sources and the graph of crates.
+
+#![cfg(test)]
+
+mod architecture {
+    mod crates;
+    mod files;
+    mod scan;
+}
