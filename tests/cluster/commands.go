@@ -111,7 +111,7 @@ func loadImage(ctx context.Context, args []string) error {
 	}
 	var names []string
 	if *all {
-		names = cluster.List(state)
+		names = cluster.WithNodes(state)
 	} else if len(rest) > 0 {
 		names, rest = rest[:1], rest[1:]
 	}

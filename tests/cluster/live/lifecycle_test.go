@@ -28,8 +28,14 @@ func TestDownLeavesNothing(t *testing.T) {
 	if len(remains(t)) == len(before) {
 		t.Fatal("a running cluster is not seen by this test")
 	}
+	sockets := shimSockets(t)
 	timed(t, "down", brief)
 	same(t, before)
+	for _, s := range sockets {
+		if _, err := os.Lstat(s); err == nil {
+			t.Errorf("socket %s of a shim stays", s)
+		}
+	}
 	if took := timed(t, "down", brief); took > time.Second {
 		t.Errorf("a second down took %s", took)
 	}
@@ -158,7 +164,6 @@ ip -o link | grep -o 'dp-[^@:]*' | sed 's/^/link /'
 losetup -n -O BACK-FILE | grep -v '(deleted)' | sed 's/^/loop /'
 awk '{print "mount " $2}' /proc/mounts | grep -e "$1" -e /run/netns/cni
 find /sys/fs/cgroup -type d -name 'doppel-*' 2>/dev/null | sed 's/^/cgroup /'
-find /run/containerd/s -type s 2>/dev/null | sed 's/^/shim socket /'
 ls -d "$2/clusters/$1" /run/doppel-cluster/$1.json 2>/dev/null | sed 's/^/file /'
 for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q -e "clusters/$1/" && echo process $p; done; true
 `
@@ -184,6 +189,26 @@ for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q -e "clus
 		}
 	}
 	return own
+}
+
+// shimSockets lists the sockets of the brief cluster's shims, which are outside its
+// state directory and do not have its name.
+func shimSockets(t *testing.T) []string {
+	t.Helper()
+	dir := filepath.Dir(strings.TrimSpace(run(t, "kubeconfig", brief)))
+	files, err := filepath.Glob(dir + "/fast/containerd-state/io.containerd.runtime.v2.task/k8s.io/*/address")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no shims: %v", err)
+	}
+	var sockets []string
+	for _, f := range files {
+		address, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets = append(sockets, strings.TrimPrefix(string(address), "unix://"))
+	}
+	return sockets
 }
 
 func same(t *testing.T, before []string) {

@@ -40,6 +40,17 @@ func Removable(state string) []string {
 	return sorted
 }
 
+// WithNodes names the clusters of this state directory that have nodes.
+func WithNodes(state string) []string {
+	var names []string
+	for _, name := range List(state) {
+		if _, s, err := running(state, name); err == nil && s.Spec.Nodes > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // LoadImages imports archives into every node of a cluster.
 func LoadImages(ctx context.Context, state, name string, archives []string, out io.Writer) error {
 	p, s, err := running(state, name)

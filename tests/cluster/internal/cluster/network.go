@@ -8,16 +8,16 @@ import (
 	"doppel/tests/cluster/internal/machine"
 )
 
-// ensureBridge makes the bridge that joins the clusters and the host. The caller holds
-// the machine's lock.
+// ensureBridge makes the bridge that joins the clusters and the host, or completes one
+// whose making was interrupted. The caller holds the machine's lock.
 func ensureBridge() error {
-	if machine.LinkExists(Bridge) {
-		return nil
+	var lines []string
+	if !machine.LinkExists(Bridge) {
+		lines = append(lines, "link add "+Bridge+" type bridge")
 	}
-	return machine.IP("",
-		"link add "+Bridge+" type bridge",
-		"addr add "+HostAddress+"/16 dev "+Bridge,
-		"link set "+Bridge+" up")
+	return machine.IP("", append(lines,
+		"addr replace "+HostAddress+"/16 dev "+Bridge,
+		"link set "+Bridge+" up")...)
 }
 
 // nodeDevice is the node's end of its cable.

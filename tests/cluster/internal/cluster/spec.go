@@ -19,7 +19,6 @@ const MaxIndex = 24
 const (
 	Bridge      = "doppel0"
 	HostAddress = "198.18.0.1"
-	network     = "198.18.0.0/16"
 )
 
 // Spec says what a cluster is to be.

@@ -39,25 +39,23 @@ var needs = []need{
 // goHint is for the one thing that is not a Debian package: Debian's Go is too old.
 const goHint = "go (a Go toolchain of the version in tests/cluster/go.mod)"
 
-// Missing lists what is not there, and the Debian packages that would bring it.
-func Missing() (missing, packages []string) {
+// lookup says whether the machine has a program or file.
+type lookup func(n need) bool
+
+// missing lists what is not there, and the Debian packages that would bring it.
+func missing(has lookup) (lacks, packages []string) {
 	wanted := map[string]bool{}
 	for _, n := range needs {
-		if n.present() {
-			continue
+		if !has(n) {
+			lacks = append(lacks, n.what+" (Debian package "+n.debian+")")
+			wanted[n.debian] = true
 		}
-		missing = append(missing, n.what+" (Debian package "+n.debian+")")
-		wanted[n.debian] = true
 	}
 	for p := range wanted {
 		packages = append(packages, p)
 	}
 	sort.Strings(packages)
-	if _, err := exec.LookPath("go"); err != nil {
-		missing = append(missing, goHint)
-	}
-	missing = append(missing, kernel()...)
-	return missing, packages
+	return lacks, packages
 }
 
 func (n need) present() bool {
@@ -71,17 +69,17 @@ func (n need) present() bool {
 
 // kernel lists the file systems that the kernel neither has nor can load.
 func kernel() []string {
-	var missing []string
+	var lacks []string
 	for _, fs := range []string{"btrfs", "overlay"} {
 		if hasFilesystem(fs) {
 			continue
 		}
 		_, _ = machine.Run("", "modprobe", fs)
 		if !hasFilesystem(fs) {
-			missing = append(missing, fs+" (a kernel with that file system)")
+			lacks = append(lacks, fs+" (a kernel with that file system)")
 		}
 	}
-	return missing
+	return lacks
 }
 
 func hasFilesystem(name string) bool {
@@ -99,11 +97,18 @@ func hasFilesystem(name string) bool {
 
 // Check is an error that names everything that is missing, and how to get it.
 func Check() error {
-	missing, packages := Missing()
-	if len(missing) == 0 {
+	lacks, packages := missing(need.present)
+	if _, err := exec.LookPath("go"); err != nil {
+		lacks = append(lacks, goHint)
+	}
+	return complain(append(lacks, kernel()...), packages)
+}
+
+func complain(lacks, packages []string) error {
+	if len(lacks) == 0 {
 		return nil
 	}
-	text := "this machine lacks:\n  " + strings.Join(missing, "\n  ")
+	text := "this machine lacks:\n  " + strings.Join(lacks, "\n  ")
 	if len(packages) > 0 {
 		text += "\nas root on Debian, `cluster prerequisites --install` does:\n  apt-get update && apt-get " + strings.Join(install(packages), " ")
 	}
@@ -116,7 +121,7 @@ func install(packages []string) []string {
 
 // Install installs the missing Debian packages; what apt says goes to out.
 func Install(out io.Writer) error {
-	_, packages := Missing()
+	_, packages := missing(need.present)
 	if len(packages) == 0 {
 		return nil
 	}
