@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
-use doppel_contract::{LeftOut, Line};
+use doppel_contract::{LeftOut, Line, Problem};
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
 use doppel_volume::monitor::Monitor;
@@ -24,6 +24,8 @@ pub(crate) trait Content {
     fn open(&mut self, index: u32) -> Result<u64, Missing>;
     /// Reads on.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno>;
+    /// What was wrong with the entry that could not be read last, if that was not said yet.
+    fn take_problem(&mut self) -> Option<Problem>;
     /// Ends the reading; whether what was read is the content that the entry had at one moment.
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent;
 }
@@ -58,6 +60,7 @@ pub(crate) struct TreeContent<'t> {
     remarks: LeftOut,
     /// Entries in `left_out`, so that a second try does not count them again.
     broken: HashSet<u32>,
+    problem: Option<Problem>,
     next: u32,
 }
 
@@ -71,6 +74,7 @@ impl<'t> TreeContent<'t> {
             left_out: LeftOut::default(),
             remarks: LeftOut::default(),
             broken: HashSet::new(),
+            problem: None,
             next: 0,
         }
     }
@@ -106,6 +110,7 @@ impl<'t> TreeContent<'t> {
     fn leave_out(&mut self, index: u32, why: Line) {
         if self.broken.insert(index) {
             let path = self.path(index);
+            self.problem = Some(Problem { path: path.clone(), why: why.clone() });
             self.left_out.add(path, why);
         }
     }
@@ -159,6 +164,10 @@ impl Content for TreeContent<'_> {
         }
     }
 
+    fn take_problem(&mut self) -> Option<Problem> {
+        self.problem.take()
+    }
+
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
         let Some((file, before)) = self.open.take() else { return Consistent::Broken };
         match read.and_then(|()| metadata_of(&file)) {
@@ -202,6 +211,10 @@ impl Content for MemoryContent<'_> {
         }
         self.position += count;
         Ok(count)
+    }
+
+    fn take_problem(&mut self) -> Option<Problem> {
+        None
     }
 
     fn close(&mut self, _: u32, _: Result<(), Errno>) -> Consistent {

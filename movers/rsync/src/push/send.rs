@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 
-use doppel_contract::Tally;
+use doppel_contract::{LeftOut, Tally};
 
 use crate::error::Error;
+use crate::outcome::Peer;
 use crate::proto::checksum::{BlockSum, FileSum, Strong};
 use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
@@ -16,6 +17,7 @@ use crate::proto::token::Token;
 use crate::push::content::{Consistent, Content, Missing};
 use crate::push::search::{Piece, Signature, search};
 use crate::session::Agreed;
+use crate::stream::messages::text_of;
 use crate::stream::reader::Reader;
 use crate::stream::writer::{MAX_SPACE, Writer};
 
@@ -33,6 +35,8 @@ pub(crate) struct Sender<R, W, C> {
     tally: Tally,
     /// What the peer knows of our errors.
     told: IoErrors,
+    /// How many entries it was told of.
+    named: usize,
 }
 
 /// What there is to tell at the end.
@@ -59,6 +63,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             scratch: Vec::new(),
             tally: Tally::default(),
             told: IoErrors::default(),
+            named: 0,
         }
     }
 
@@ -255,8 +260,15 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
         })
     }
 
-    /// Tells the peer of an error, once: it must not delete if we could not read.
+    /// Tells the peer of an error, once: it must not delete if we could not read. A Doppel is told of each entry, too.
     fn tell(&mut self, error: IoErrors) -> Result<(), Error> {
+        if let Some(problem) = self.content.take_problem()
+            && self.reader.messages().peer == Peer::Doppel
+            && self.named < LeftOut::LISTED
+        {
+            self.named += 1;
+            self.writer.message(Tag::ErrorTransfer, text_of(&problem.path, &problem.why).as_bytes())?;
+        }
         if self.told.has(error) {
             return Ok(());
         }

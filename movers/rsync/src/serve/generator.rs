@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::list::{Entry, NO_GROUP};
 use crate::proto::checksum::BlockSum;
 use crate::proto::filter::Filter;
-use crate::proto::frame::Tag;
+use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
 use crate::proto::integer::write_bits;
 use crate::proto::request::{Flags, Item};
@@ -258,9 +258,25 @@ impl<'g, W: Write> Generator<'g, W> {
         }
     }
 
+    /// Everything that was asked for must have come, or the client must have said why not.
+    fn account(&self) {
+        let shared = self.job.shared;
+        for (index, entry) in self.job.received.list.entries() {
+            let missing = match shared.state(index) {
+                State::Requested | State::Again => true,
+                State::Withheld => shared.errors() == IoErrors::default(),
+                State::Idle | State::Stored | State::Failed => false,
+            };
+            if missing {
+                self.leave_out(index, entry, Line::new("the source did not send it"));
+            }
+        }
+    }
+
     /// What is left when all content is there: hard links, deletions, and the attributes of directories, which all of
     /// that changes.
     fn finish(&mut self) -> Removed {
+        self.account();
         self.dirs = Dirs::new(self.job.tree);
         links::make(&self.followers, &self.job, &mut self.dirs, &self.directories);
         let removed = deletion::sweep(&self.job, self.filter, &self.directories);

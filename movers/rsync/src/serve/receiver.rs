@@ -98,9 +98,8 @@ impl<'r, R: Read> Receiver<'r, R> {
             shared.add_errors(messages.errors);
         }
         for index in messages.withheld.drain(..) {
-            // Whether it vanished or could not be read, the client knows, and says so by its errors.
             if shared.state(index) == State::Requested {
-                shared.set(index, State::Failed);
+                shared.set(index, State::Withheld);
             }
         }
     }

@@ -11,7 +11,7 @@ use doppel_volume::tree::Tree;
 
 use crate::error::Error;
 use crate::list::receive::{IdNames, Received};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Peer};
 use crate::proto::arguments::Arguments;
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
@@ -115,7 +115,8 @@ pub(super) fn receive<R: Read + Send, W: Write>(
     if let Some(destination) = empty {
         return Err(Error::EmptySource { destination: Some(destination) });
     }
-    if shared.errors().has(IoErrors::GENERAL) {
+    // A Doppel says what it could not read; rsync only says that there is something.
+    if shared.errors().has(IoErrors::GENERAL) && (shared.peer == Peer::Rsync || !shared.has_left_out()) {
         let why = "the source could not read all of its tree; nothing was deleted here";
         shared.note_left_out(Line::new("said by the source"), Line::new(why));
     }

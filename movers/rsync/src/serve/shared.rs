@@ -23,6 +23,8 @@ pub(super) enum State {
     Again = 3,
     /// It will not be stored.
     Failed = 4,
+    /// The client will not send it: it vanished or cannot be read, which the client says by its errors.
+    Withheld = 5,
 }
 
 impl State {
@@ -32,6 +34,7 @@ impl State {
             1 => Self::Requested,
             2 => Self::Stored,
             3 => Self::Again,
+            5 => Self::Withheld,
             _ => Self::Failed,
         }
     }
@@ -174,6 +177,10 @@ impl Shared {
     /// An entry that the client could not read: it knows.
     pub(super) fn note_left_out(&self, path: Line, why: Line) {
         self.lock_reports().left_out.add(path, why);
+    }
+
+    pub(super) fn has_left_out(&self) -> bool {
+        !self.lock_reports().left_out.is_empty()
     }
 
     pub(super) fn remark(&self, path: Line, why: Line) {

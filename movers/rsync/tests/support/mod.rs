@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
+pub mod faulty;
 pub mod stock;
 
 use std::collections::BTreeMap;

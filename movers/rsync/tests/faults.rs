@@ -1,0 +1,417 @@
+//! What happens when something goes wrong: connections that break, files that cannot be read, written or kept, and
+//! files that change meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use doppel_contract::{EmptySource, Fault};
+use doppel_rsync::error::Error;
+use doppel_rsync::outcome::Outcome;
+use doppel_rsync::push::{Connection, PushOptions, push};
+use doppel_rsync::serve::{Modules, Served, serve};
+use doppel_volume::monitor::Silent;
+use doppel_volume::tree::Tree;
+use support::faulty::{Cut, Every, child, is_child, text, unprivileged};
+use support::stock::{Daemon, VolSync, with_doppel_daemon};
+use support::{assert_same, describe, noise, pair, set_time, sync, tree_of_everything, two, write};
+
+const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
+
+fn forbid(path: &Path) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o000)).unwrap();
+}
+
+/// Lets a temporary directory be removed.
+fn allow(path: &Path) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn an_unreadable_file_is_left_out_and_nothing_is_deleted() {
+    if !unprivileged("an_unreadable_file_is_left_out_and_nothing_is_deleted") {
+        return;
+    }
+    let (source, destination) = two();
+    write(&source.path().join("d/closed"), "x");
+    write(&source.path().join("d/open"), "x");
+    write(&destination.path().join("d/extra"), "x");
+    write(&destination.path().join("d/closed"), "old");
+    forbid(&source.path().join("d/closed"));
+    let (pushed, served) = sync(source.path(), destination.path());
+    for outcome in [&pushed, &served] {
+        let left_out = &outcome.left_out.first[0];
+        assert_eq!(left_out.path.as_str(), "d/closed", "{outcome:?}");
+        assert!(left_out.why.as_str().contains("ermission denied"), "{outcome:?}");
+    }
+    assert_eq!(pushed.left_out.count, 1, "{pushed:?}");
+    assert_eq!(std::fs::read(destination.path().join("d/open")).unwrap(), b"x");
+    assert_eq!(std::fs::read(destination.path().join("d/closed")).unwrap(), b"old");
+    assert!(destination.path().join("d/extra").exists(), "nothing may be deleted");
+}
+
+#[test]
+fn an_unreadable_directory_is_left_out_and_nothing_is_deleted() {
+    if !unprivileged("an_unreadable_directory_is_left_out_and_nothing_is_deleted") {
+        return;
+    }
+    let (source, destination) = two();
+    write(&source.path().join("d/f"), "x");
+    write(&source.path().join("e/f"), "x");
+    write(&destination.path().join("d/kept"), "x");
+    write(&destination.path().join("extra"), "x");
+    forbid(&source.path().join("d"));
+    let (pushed, served) = sync(source.path(), destination.path());
+    allow(&source.path().join("d"));
+    allow(&destination.path().join("d"));
+    for outcome in [&pushed, &served] {
+        assert_eq!(outcome.left_out.first[0].path.as_str(), "d", "{outcome:?}");
+        assert_eq!(outcome.tally.deleted, 0);
+    }
+    assert!(destination.path().join("e/f").exists());
+    assert!(destination.path().join("d/kept").exists() && destination.path().join("extra").exists());
+}
+
+#[test]
+fn an_unreadable_directory_keeps_a_stock_daemon_from_deleting_too() {
+    if !unprivileged("an_unreadable_directory_keeps_a_stock_daemon_from_deleting_too") {
+        return;
+    }
+    let (source, destination) = two();
+    write(&source.path().join("d/f"), "x");
+    write(&destination.path().join("d/kept"), "x");
+    forbid(&source.path().join("d"));
+    let daemon = Daemon::start(destination.path(), false, "");
+    let tree = Tree::open(source.path()).unwrap();
+    let pushed = push(daemon.connect(), &tree, &OPTIONS, &Silent).unwrap().outcome;
+    allow(&source.path().join("d"));
+    allow(&destination.path().join("d"));
+    assert_eq!(pushed.left_out.first[0].path.as_str(), "d", "{pushed:?}");
+    assert!(destination.path().join("d/kept").exists());
+}
+
+#[test]
+fn what_cannot_be_stored_is_left_out_at_both_ends() {
+    if !unprivileged("what_cannot_be_stored_is_left_out_at_both_ends") {
+        return;
+    }
+    // Not even the owner may write here, and the directory is not in the list to be opened up.
+    let (source, destination) = two();
+    write(&source.path().join("f"), "x");
+    std::fs::set_permissions(destination.path(), PermissionsExt::from_mode(0o500)).unwrap();
+    let (pushed, served) = sync(source.path(), destination.path());
+    allow(destination.path());
+    for outcome in [&pushed, &served] {
+        assert_eq!(outcome.left_out.first[0].path.as_str(), "f", "{outcome:?}");
+        assert!(outcome.left_out.first[0].why.as_str().contains("ermission denied"), "{outcome:?}");
+    }
+    // And a stock client ends with its code for that.
+    std::fs::set_permissions(destination.path(), PermissionsExt::from_mode(0o500)).unwrap();
+    let (run, served) =
+        with_doppel_daemon(destination.path(), 2, EmptySource::Refuse, |url| VolSync::run(source.path(), url, &[]));
+    allow(destination.path());
+    assert_eq!(run.codes(), (Some(23), Some(0)), "{}", run.text());
+    assert!(run.text().contains("f: store"), "{}", run.text());
+    assert!(matches!(&served[0], Ok(Served::Data(outcome)) if outcome.left_out.count == 1), "{served:?}");
+}
+
+#[test]
+fn what_a_stock_daemon_cannot_store_makes_the_run_incomplete() {
+    assert!(rustix::process::geteuid().is_root(), "this test runs a daemon as somebody else: run it as root");
+    let (source, destination) = two();
+    write(&source.path().join("f"), "x");
+    allow(destination.path());
+    let daemon = Daemon::start(destination.path(), false, "uid = 65534\ngid = 65534\n");
+    let tree = Tree::open(source.path()).unwrap();
+    let pushed = push(daemon.connect(), &tree, &OPTIONS, &Silent).unwrap().outcome;
+    let said = format!("{pushed:?}");
+    assert!(pushed.left_out.count > 0 && said.contains("Permission denied"), "{said}");
+    assert!(said.contains("\\\"f\\\"") || said.contains(".f."), "{said}");
+}
+
+#[test]
+fn directories_without_permissions_for_their_owner_are_worked_in_all_the_same() {
+    if !unprivileged("directories_without_permissions_for_their_owner_are_worked_in_all_the_same") {
+        return;
+    }
+    let (source, destination) = two();
+    write(&source.path().join("d/e/f"), "one");
+    std::fs::set_permissions(source.path().join("d/e"), PermissionsExt::from_mode(0o500)).unwrap();
+    std::fs::set_permissions(source.path().join("d"), PermissionsExt::from_mode(0o500)).unwrap();
+    sync(source.path(), destination.path());
+    assert_same(source.path(), destination.path());
+    let file = source.path().join("d/e/f");
+    write(&file, "another");
+    let (pushed, _) = sync(source.path(), destination.path());
+    assert!(pushed.left_out.is_empty(), "{pushed:?}");
+    assert_same(source.path(), destination.path());
+    for directory in [source.path(), destination.path()] {
+        allow(&directory.join("d"));
+        allow(&directory.join("d/e"));
+    }
+}
+
+/// A destination without privileges, in a process of its own. Does nothing unless another test starts it.
+#[test]
+fn destination_process() {
+    if !is_child() {
+        return;
+    }
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let listener = std::os::unix::net::UnixListener::bind(variable("SOCKET")).unwrap();
+    std::fs::set_permissions(variable("SOCKET"), PermissionsExt::from_mode(0o777)).unwrap();
+    let tree = Tree::open(&variable("DESTINATION")).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let connection = Connection { reader: stream.try_clone().unwrap(), writer: stream };
+    let Served::Data(outcome) = serve(connection, &Modules::new(&tree, EmptySource::Refuse), &Silent).unwrap() else {
+        panic!("it served something else")
+    };
+    println!("OUTCOME {}", describe_outcome(&outcome));
+}
+
+fn describe_outcome(outcome: &Outcome) -> String {
+    let list = |list: &doppel_contract::LeftOut| {
+        let problems: Vec<String> =
+            list.first.iter().map(|problem| format!("{}: {}", problem.path, problem.why)).collect();
+        format!("{} [{}]", list.count, problems.join("; "))
+    };
+    format!("left out {} remarks {}", list(&outcome.left_out), list(&outcome.remarks))
+}
+
+/// Sends `source` to a destination process started through `prefix`; what the source says, and the text of the process.
+fn to_process(source: &Path, destination: &Path, prefix: &[&str]) -> (Result<Outcome, Error>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let socket = directory.path().join("socket");
+    std::thread::scope(|scope| {
+        let serving =
+            scope.spawn(|| child("destination_process", prefix, &[("SOCKET", &socket), ("DESTINATION", destination)]));
+        let stream = loop {
+            match std::os::unix::net::UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(_) if !serving.is_finished() => std::thread::yield_now(),
+                Err(error) => panic!("{error}: {}", text(&serving.join().unwrap())),
+            }
+        };
+        let connection = Connection { reader: stream.try_clone().unwrap(), writer: stream };
+        let pushed = push(connection, &Tree::open(source).unwrap(), &OPTIONS, &Silent);
+        (pushed.map(|pushed| pushed.outcome), text(&serving.join().unwrap()))
+    })
+}
+
+const NOBODY: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+#[test]
+fn what_an_unprivileged_destination_cannot_keep_is_remarked_and_no_failure() {
+    assert!(rustix::process::geteuid().is_root(), "this test makes device nodes and gives files away: run it as root");
+    let (source, destination) = two();
+    write(&source.path().join("theirs"), "x");
+    chown(source.path().join("theirs"), Some(1234), Some(4321)).unwrap();
+    write(&source.path().join("mine"), "x");
+    chown(source.path().join("mine"), Some(65534), Some(65534)).unwrap();
+    let device = source.path().join("device");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &device,
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        rustix::fs::makedev(1, 3),
+    )
+    .unwrap();
+    support::make_fifo(&source.path().join("fifo"));
+    chown(source.path(), Some(65534), Some(65534)).unwrap();
+    chown(destination.path(), Some(65534), Some(65534)).unwrap();
+    for expected_files in [2, 0] {
+        let (pushed, text) = to_process(source.path(), destination.path(), NOBODY);
+        let pushed = pushed.unwrap();
+        assert!(pushed.left_out.is_empty(), "{pushed:?}");
+        assert_eq!(pushed.tally.files_sent, expected_files);
+        // The device, and the two entries of others: the file and the pipe.
+        assert!(text.contains("left out 0 [] remarks 3 ["), "{text}");
+        for remark in ["device: a device node cannot be made without privilege", "theirs: could not keep owner, group"]
+        {
+            assert!(text.contains(remark), "{text}");
+        }
+    }
+    assert!(!destination.path().join("device").exists());
+    assert_eq!(std::fs::read(destination.path().join("theirs")).unwrap(), b"x");
+    // A privileged destination keeps all of it.
+    let destination = tempfile::tempdir().unwrap();
+    let (pushed, served) = sync(source.path(), destination.path());
+    assert!(pushed.left_out.is_empty() && served.remarks.is_empty(), "{pushed:?} {served:?}");
+    assert_same(source.path(), destination.path());
+}
+
+#[test]
+fn a_full_destination_is_named_keeps_its_old_files_and_leaves_no_temporary_ones() {
+    assert!(rustix::process::geteuid().is_root(), "this test mounts a small file system: run it as root");
+    let (source, destination) = two();
+    write(&source.path().join("a"), noise(100_000, 1));
+    write(&source.path().join("large"), noise(8_000_000, 2));
+    write(&source.path().join("z"), noise(100_000, 3));
+    // The mount is in the process's own namespace, so what is left is listed there too.
+    let script = "mount -t tmpfs -o size=2m none $DESTINATION && echo old > $DESTINATION/large && \"$@\"; \
+                  echo CODE $?; ls -A $DESTINATION; cat $DESTINATION/large; umount $DESTINATION";
+    let (pushed, text) = to_process(source.path(), destination.path(), &["unshare", "-m", "sh", "-c", script, "sh"]);
+    let pushed = pushed.unwrap();
+    assert_eq!(pushed.left_out.count, 1, "{pushed:?}");
+    assert_eq!(pushed.left_out.first[0].path.as_str(), "large");
+    assert!(pushed.left_out.first[0].why.as_str().contains("No space left"), "{pushed:?}");
+    assert!(text.contains("left out 1"), "{text}");
+    assert!(text.ends_with("CODE 0\na\nlarge\nz\nold\n"), "{text}");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_arrives_in_one_version() {
+    let (source, destination) = two();
+    let file = source.path().join("f");
+    write(&file, vec![b'1'; 3_000_000]);
+    write(&source.path().join("g"), "other");
+    let (client, server) = pair();
+    let changing = file.clone();
+    let mut changes = 1;
+    let act = move || {
+        if changes > 0 {
+            changes -= 1;
+            std::fs::write(&changing, vec![b'2'; 3_000_000]).unwrap();
+            set_time(&changing, 1_000_000, 1);
+        }
+    };
+    let client = Connection { reader: client.reader, writer: Every::new(client.writer, 1_000_000, act) };
+    let (pushed, served) = run(client, server, source.path(), destination.path());
+    assert!(pushed.left_out.is_empty() && served.left_out.is_empty(), "{pushed:?} {served:?}");
+    assert_eq!(std::fs::read(destination.path().join("f")).unwrap(), vec![b'2'; 3_000_000]);
+    assert_eq!(std::fs::read(destination.path().join("g")).unwrap(), b"other");
+}
+
+#[test]
+fn a_file_that_never_stops_changing_is_left_out_and_the_old_one_stays() {
+    let (source, destination) = two();
+    let file = source.path().join("f");
+    write(&file, vec![b'1'; 3_000_000]);
+    write(&destination.path().join("f"), "old");
+    let (client, server) = pair();
+    let changing = file.clone();
+    let mut version = 0;
+    let act = move || {
+        version += 1;
+        std::fs::write(&changing, vec![b'0' + version; 3_000_000]).unwrap();
+        set_time(&changing, 1_000_000 + i64::from(version), 1);
+    };
+    let client = Connection { reader: client.reader, writer: Every::new(client.writer, 1_000_000, act) };
+    let (pushed, served) = run(client, server, source.path(), destination.path());
+    for outcome in [&pushed, &served] {
+        assert_eq!(outcome.left_out.count, 1, "{outcome:?}");
+        assert_eq!(outcome.left_out.first[0].path.as_str(), "f");
+        assert!(outcome.left_out.first[0].why.as_str().contains("changed while it was read"), "{outcome:?}");
+    }
+    assert_eq!(std::fs::read(destination.path().join("f")).unwrap(), b"old");
+}
+
+#[test]
+fn a_file_that_vanishes_before_it_is_read_is_a_remark_only() {
+    let (source, destination) = two();
+    write(&source.path().join("a"), noise(2_000_000, 1));
+    write(&source.path().join("z/gone"), "x");
+    write(&destination.path().join("extra"), "x");
+    let (client, server) = pair();
+    let directory = source.path().join("z");
+    let act = move || {
+        let _ = std::fs::remove_dir_all(&directory);
+    };
+    let client = Connection { reader: client.reader, writer: Every::new(client.writer, 1_000_000, act) };
+    let (pushed, served) = run(client, server, source.path(), destination.path());
+    assert!(pushed.left_out.is_empty() && served.left_out.is_empty(), "{pushed:?} {served:?}");
+    assert_eq!(pushed.remarks.first[0].path.as_str(), "z/gone");
+    assert!(!destination.path().join("extra").exists(), "that is no reason not to delete");
+}
+
+fn run(
+    client: Connection<impl std::io::Read, impl std::io::Write>,
+    server: Connection<impl std::io::Read + Send, impl std::io::Write + Send>,
+    source: &Path,
+    destination: &Path,
+) -> (Outcome, Outcome) {
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| {
+            let tree = Tree::open(destination).unwrap();
+            serve(server, &Modules::new(&tree, EmptySource::Refuse), &Silent)
+        });
+        let pushed = push(client, &Tree::open(source).unwrap(), &OPTIONS, &Silent).unwrap().outcome;
+        let Served::Data(served) = serving.join().unwrap().unwrap() else { panic!("it served something else") };
+        (pushed, served)
+    })
+}
+
+/// The content of all files of a tree.
+fn contents(root: &Path) -> BTreeMap<String, String> {
+    describe(root)
+        .into_iter()
+        .filter_map(|(path, entry)| {
+            let content: Vec<&str> = entry.split(' ').take(3).collect();
+            entry.starts_with("file").then(|| (path, content.join(" ")))
+        })
+        .collect()
+}
+
+#[test]
+fn wherever_a_connection_breaks_files_are_whole_and_the_next_run_finishes() {
+    let (old, new) = two();
+    tree_of_everything(old.path());
+    tree_of_everything(new.path());
+    write(&new.path().join("large"), [noise(400_000, 2), noise(400_000, 50)].concat());
+    write(&new.path().join("hello.txt"), "hello again\n");
+    write(&new.path().join("new/file"), noise(50_000, 51));
+    std::fs::remove_file(new.path().join("sparse")).unwrap();
+    let (before, after) = (contents(old.path()), contents(new.path()));
+    let total = {
+        let destination = tempfile::tempdir().unwrap();
+        sync(old.path(), destination.path());
+        sync(new.path(), destination.path()).0.tally
+    };
+    let mut broken = 0;
+    for step in 0..24 {
+        for direction in ["to the destination", "to the source"] {
+            let bytes = if direction == "to the source" { total.wire_received } else { total.wire_sent };
+            let cut = bytes * step / 24;
+            let destination = tempfile::tempdir().unwrap();
+            sync(old.path(), destination.path());
+            broken += u32::from(break_after(new.path(), destination.path(), direction, cut));
+            for (path, content) in contents(destination.path()) {
+                let whole = before.get(&path) == Some(&content) || after.get(&path) == Some(&content);
+                assert!(whole, "cut after {cut} bytes {direction}: {path} is {content}");
+            }
+            sync(new.path(), destination.path());
+            assert_same(new.path(), destination.path());
+        }
+    }
+    assert!(broken > 40, "only {broken} of 48 runs were broken");
+}
+
+/// Runs a synchronization whose connection breaks; whether that kept it from success. Never may one end say that it was
+/// a success when the destination said that it was not.
+fn break_after(source: &Path, destination: &Path, direction: &str, bytes: u64) -> bool {
+    let (client, server) = pair();
+    let (sent, received) = if direction == "to the source" { (u64::MAX, bytes) } else { (bytes, u64::MAX) };
+    let client = Connection {
+        reader: Cut { stream: client.reader, left: received },
+        writer: Cut { stream: client.writer, left: sent },
+    };
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| {
+            let tree = Tree::open(destination).unwrap();
+            serve(server, &Modules::new(&tree, EmptySource::Refuse), &Silent)
+        });
+        let pushed = push(client, &Tree::open(source).unwrap(), &OPTIONS, &Silent);
+        let served = serving.join().unwrap();
+        if let Err(error) = &pushed {
+            assert_eq!(error.fault(), Fault::Network, "{error}");
+        }
+        assert!(pushed.is_err() || served.is_ok());
+        pushed.is_err()
+    })
+}
