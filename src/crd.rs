@@ -1,7 +1,7 @@
 //! The CRDs of both kinds, as `doppel crds` prints them and `crds/` holds them.
 //!
 //! The schema is what `crate::api` derives, brought into the form that an API server takes and that VolSync's CRDs have:
-//! no `nullable` and no `default`, quantities as a number or text, and the topology of the lists and maps of Kubernetes'
+//! no `nullable` and no `default`, quantities as a number or text, integers within their type, and the topology of the lists and maps of Kubernetes'
 //! own types, which tells server-side apply what belongs together. Texts of Kubernetes' own types are cut down to their
 //! first sentence: a CRD must fit, whole, into the annotation that a client-side `kubectl apply` keeps (256 KiB).
 
@@ -97,6 +97,7 @@ fn shape(node: &mut Value, place: Place<'_>) {
             schema.insert(limit.into(), Value::Number(whole));
         }
     }
+    bound_integer(schema);
     shape_description(schema, place.foreign);
     if schema.contains_key("x-kubernetes-int-or-string") {
         schema.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
@@ -118,6 +119,20 @@ fn shape(node: &mut Value, place: Place<'_>) {
             shape(inner, Place { name: place.name, foreign });
         }
     }
+}
+
+/// An API server takes any whole number for an `int32`. One beyond it would be no `i32`, and a single such object would
+/// stop the watch on all of them. (VolSync's own types cannot hold it either, so no manifest is lost.)
+fn bound_integer(schema: &mut Map<String, Value>) {
+    // The largest double below 2^63: limits are floating point.
+    const MOST_INT64: i64 = 9_223_372_036_854_774_784;
+    let (least, most) = match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        Some("int64") => (-MOST_INT64, MOST_INT64),
+        _ => return,
+    };
+    schema.entry("minimum").or_insert_with(|| least.into());
+    schema.entry("maximum").or_insert_with(|| most.into());
 }
 
 /// Lines of the source become running text; texts that are not ours are cut after their first sentence.

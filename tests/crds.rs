@@ -364,6 +364,23 @@ fn the_schemas_are_structural_and_set_no_defaults() {
     }
 }
 
+/// What the schema lets through must fit the types: one object that does not would stop the watch on all of them.
+#[test]
+fn every_integer_is_bounded_by_its_type() {
+    for crd in [source(), destination()] {
+        walk(schema(&crd), &mut |path, node| {
+            let limit = match (node["type"].as_str(), node["format"].as_str()) {
+                (Some("integer"), Some("int32")) => 2_f64.powi(31),
+                (Some("integer"), Some("int64")) => 2_f64.powi(63),
+                (Some("integer" | "number"), format) => panic!("{path}: {format:?}"),
+                _ => return,
+            };
+            assert!(node["minimum"].as_f64().is_some_and(|least| least >= -limit), "{path}");
+            assert!(node["maximum"].as_f64().is_some_and(|most| most < limit), "{path}");
+        });
+    }
+}
+
 #[test]
 fn every_field_has_a_description() {
     for crd in [source(), destination()] {

@@ -161,6 +161,11 @@ fn what_volsync_rejects_is_rejected() {
         (json!({"rsyncTLS": {"capacity": true}}), "/spec/rsyncTLS/capacity"),
         (json!({"rsyncTLS": {"keySecret": null}}), "/spec/rsyncTLS/keySecret"),
         (json!({"rsyncTLS": {"moverVolumes": [{"mountPath": "m"}]}}), "/spec/rsyncTLS/moverVolumes/0"),
+        (json!({"restic": {"pruneIntervalDays": 3_000_000_000_u32}}), "/spec/restic/pruneIntervalDays"),
+        (
+            json!({"rsyncTLS": {"moverSecurityContext": {"runAsUser": 1e30}}}),
+            "/spec/rsyncTLS/moverSecurityContext/runAsUser",
+        ),
         (json!({"trigger": {"schedule": "every day"}}), "/spec/trigger/schedule"),
         (json!({"trigger": {"schedule": "0 0 * * MON"}}), "/spec/trigger/schedule"),
         (json!({"syncthing": {"peers": [{"ID": "A", "address": "x"}]}}), "/spec/syncthing/peers/0"),

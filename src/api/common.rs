@@ -46,6 +46,8 @@ pub struct External {
 
 /// How a point-in-time image of a volume is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+// Each field says what it means there; without this the text above would take the place of the fields' own.
+#[schemars(transform = |schema: &mut schemars::Schema| drop(schema.remove("description")))]
 pub enum CopyMethod {
     /// The volume itself, in use or not.
     Direct,
