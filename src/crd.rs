@@ -124,8 +124,9 @@ fn shape(node: &mut Value, place: Place<'_>) {
 /// An API server takes any whole number for an `int32`. One beyond it would be no `i32`, and a single such object would
 /// stop the watch on all of them. (VolSync's own types cannot hold it either, so no manifest is lost.)
 fn bound_integer(schema: &mut Map<String, Value>) {
-    // The largest double below 2^63: limits are floating point.
-    const MOST_INT64: i64 = 9_223_372_036_854_774_784;
+    // Limits are floating point: the largest integer up to which a double holds each. One nearer to 2^63 would come back
+    // from the API server with other digits, and `kubectl apply` would never find the CRD unchanged.
+    const MOST_INT64: i64 = (1 << 53) - 1;
     let (least, most) = match schema.get("format").and_then(Value::as_str) {
         Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
         Some("int64") => (-MOST_INT64, MOST_INT64),
