@@ -11,10 +11,14 @@ b() { in_cluster b kubectl -n demo "$@"; }
 # digest CLUSTER POD: one checksum over the volume at /data of that pod.
 digest() { in_cluster "$1" kubectl -n demo exec -i "$2" -- sh -s <tests/support/digest.sh; }
 
-# follow CLUSTER OBJECT: shows the progress of the mover that runs for a replication object, until it has ended.
+# follow CLUSTER NAME: shows the progress of the mover whose pods have that app.kubernetes.io/name, until it has ended.
 follow() {
-  local selector="app.kubernetes.io/name=$2"
-  in_cluster "$1" kubectl -n demo wait pod -l "$selector" --for=condition=Ready --timeout=60s >/dev/null 2>&1 || true
+  local selector="app.kubernetes.io/name=$2" deadline=$((SECONDS + 60))
+  until in_cluster "$1" kubectl -n demo get pods -l "$selector" -o jsonpath='{.items[*].status.containerStatuses[*].state}' |
+      grep -qE 'running|terminated'; do
+    [ $SECONDS -lt $deadline ] || return 0
+    sleep 0.1
+  done
   in_cluster "$1" kubectl -n demo logs -f -l "$selector" --tail=-1 2>/dev/null | tests/demo/progress || true
 }
 
