@@ -10,7 +10,7 @@ fn a_wrong_key_is_told_from_a_network_that_fails_and_the_right_one_goes_on() {
     let pair = Pair::new("e2e-wrong-key");
     pair.shell(Cluster::A, "writer", "echo data >/data/file");
     let right = pair.kubectl(Cluster::A, &["get", "secret", "key", "-o", "jsonpath={.data}"]);
-    let wrong = json!({"stringData": {"psk.txt": format!("volsync:{}", "0".repeat(128))}}).to_string();
+    let wrong = json!({"stringData": {"psk.txt": format!("volsync:{}", "0f".repeat(64))}}).to_string();
     pair.kubectl(Cluster::A, &["patch", "secret", "key", "--type=merge", "-p", &wrong]);
     pair.create_source("first");
     pair.await_message(Cluster::A, "attempt 1 failed", 120);

@@ -111,6 +111,11 @@ pub enum PskError {
         /// How many digits it has.
         digits: usize,
     },
+    /// A key consists of zeros: nobody made it at random, and TLS libraries refuse it.
+    AllZero {
+        /// The line, counted from 1.
+        line: usize,
+    },
 }
 
 impl fmt::Display for PskError {
@@ -133,6 +138,7 @@ impl fmt::Display for PskError {
                 "line {line}: the key has {digits} digits, but at least {} ({SHORTEST_KEY} bytes) are needed",
                 2 * SHORTEST_KEY
             ),
+            Self::AllZero { line } => write!(f, "line {line}: the key is all zeros; make one at random"),
         }
     }
 }
@@ -184,6 +190,9 @@ fn parse_line(line: usize, text: &[u8]) -> Result<Psk, PskError> {
     if key.0.len() < SHORTEST_KEY {
         return Err(PskError::TooShort { line, digits: digits.len() });
     }
+    if key.0.iter().all(|byte| *byte == 0) {
+        return Err(PskError::AllZero { line });
+    }
     Ok(Psk { identity: identity.to_owned(), key })
 }
 
@@ -191,6 +200,11 @@ fn parse_line(line: usize, text: &[u8]) -> Result<Psk, PskError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_key_of_zeros_is_refused() {
+        check(&format!("volsync:{}", "0".repeat(128)), Err(PskError::AllZero { line: 1 }));
+    }
 
     const GOOD: &str = "volsync:000102030405060708090a0b0c0d0e0F";
 
