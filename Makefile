@@ -25,6 +25,7 @@ $(CLUSTER): $(CLUSTER_SOURCES)
 .PHONY: prerequisites
 prerequisites: $(CLUSTER) ## Install the Debian packages that the clusters and the peers need
 	$(CLUSTER) prerequisites --install
+	tests/peers
 
 .PHONY: build
 build: ## Build the operator and the mover for release
@@ -46,11 +47,15 @@ demo-down: $(CLUSTER) ## Remove everything that the demo made
 check: ## Format, lints, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet .
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet -tags cluster ./...
 
 .PHONY: test
 test: prerequisites check image ## Every test: units, movers against stock peers, controllers, two clusters end to end
 	tests/run
+
+.PHONY: test-clusters
+test-clusters: prerequisites ## The program of tests/cluster on clusters of its own: killed, cleaned up, faulty on demand
+	cd tests/cluster && go test -tags cluster -count 1 -timeout 30m ./live
 
 .PHONY: bench-sync
 bench-sync: prerequisites image ## Seconds from a manual trigger to lastManualSync, cluster to cluster
