@@ -51,6 +51,9 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// This process cannot get what it needs: a thread, memory.
+    #[error("this process cannot get what it needs: {0}")]
+    Resources(io::Error),
     /// Another session is writing to the volume.
     #[error("another source is being received right now")]
     Busy,
@@ -67,7 +70,7 @@ impl Error {
             }
             Self::EmptySource { .. } => Fault::User,
             Self::Volume(_) => Fault::Volume,
-            Self::TooLarge { .. } => Fault::Ours,
+            Self::TooLarge { .. } | Self::Resources(_) => Fault::Ours,
         }
     }
 
@@ -81,6 +84,7 @@ impl Error {
             | Self::Refused(_)
             | Self::PeerFailed { .. }
             | Self::Volume(_)
+            | Self::Resources(_)
             | Self::Busy => Retry::Later,
             Self::Arguments(_) | Self::EmptySource { .. } | Self::TooLarge { .. } => Retry::AfterChange,
         }

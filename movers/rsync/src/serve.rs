@@ -150,7 +150,7 @@ fn give_up<R: Read, W: Write>(reader: &mut Reader<R>, writer: &mut Writer<W>, er
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
         Error::EmptySource { .. } => return error,
-        Error::Refused(_) | Error::TooLarge { .. } | Error::Busy => exit::STREAM,
+        Error::Refused(_) | Error::TooLarge { .. } | Error::Resources(_) | Error::Busy => exit::STREAM,
     };
     let text = doppel_contract::Line::new(error.to_string());
     let told = writer

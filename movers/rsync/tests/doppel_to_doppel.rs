@@ -169,6 +169,22 @@ fn an_empty_source_is_sent_where_that_is_wanted_or_does_no_harm() {
     assert!(pushed.left_out.is_empty() && served.left_out.is_empty());
 }
 
+/// More requests, and more content, than fit into a socket.
+#[test]
+fn two_full_directions_do_not_block_each_other() {
+    let (source, destination) = two();
+    for directory in 0..20 {
+        for file in 0..600 {
+            write(&source.path().join(format!("d{directory}/f{file}")), [b'x'; 700]);
+        }
+    }
+    write(&source.path().join("e/large"), noise(3_000_000, 1));
+    write(&destination.path().join("e/large"), noise(3_000_000, 2));
+    let (pushed, _) = sync(source.path(), destination.path());
+    assert_eq!(pushed.tally.files_sent, 12_001);
+    assert_same(source.path(), destination.path());
+}
+
 #[test]
 fn temporary_files_of_a_dead_run_are_removed_and_never_sent() {
     let (source, destination) = two();

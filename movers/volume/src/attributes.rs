@@ -88,6 +88,7 @@ impl Object<'_> {
         let gid = wanted.gid.filter(|gid| *gid != have.gid);
         let chowned = (uid.is_some() || gid.is_some()) && self.give_away(uid, gid, powers, &mut lost)?;
         if let Some(permissions) = wanted.permissions.filter(|_| have.kind != Kind::Symlink) {
+            let permissions = without_foreign_powers(permissions, have.kind, &mut lost);
             // Changing the owner may clear setuid and setgid.
             if permissions != have.permissions || (chowned && permissions & 0o6000 != 0) {
                 match self.chmod(permissions) {
@@ -178,6 +179,23 @@ impl Object<'_> {
     }
 }
 
+/// A program runs with the powers of its file's owner (setuid) or group (setgid). Where those could not be kept it would
+/// get powers that nobody gave it: ours.
+fn without_foreign_powers(permissions: u32, kind: Kind, lost: &mut Lost) -> u32 {
+    const SETUID: u32 = 0o4000;
+    const SETGID: u32 = 0o2000;
+    let mut powers = 0;
+    if lost.owner {
+        powers |= SETUID;
+    }
+    // Of a directory, setgid only says which group its entries get.
+    if lost.group && kind == Kind::File {
+        powers |= SETGID;
+    }
+    lost.permissions |= permissions & powers != 0;
+    permissions & !powers
+}
+
 /// Gives the directory `dir`, which may be open as a base only (`O_PATH`), this time.
 ///
 /// # Errors
@@ -246,9 +264,14 @@ mod tests {
         let dir = std::fs::File::open(root.path()).unwrap();
         let name = Name::new(b"f").unwrap();
         let have = metadata_at(dir.as_fd(), name).unwrap();
-        let wanted = Wanted { permissions: None, uid: Some(u32::MAX), gid: Some(u32::MAX), modified: None };
-        let lost = Object::Named(dir.as_fd(), name).apply(&have, &wanted, &Powers::default()).unwrap();
+        let mut wanted = Wanted { permissions: None, uid: Some(u32::MAX), gid: Some(u32::MAX), modified: None };
+        let apply = |wanted| Object::Named(dir.as_fd(), name).apply(&have, &wanted, &Powers::default()).unwrap();
+        let lost = apply(wanted);
         assert_eq!(lost, Lost { owner: true, group: true, ..Lost::default() });
         assert_eq!(lost.words(), "could not keep owner, group without privilege");
+        // Nor does it then run with the powers of another owner.
+        wanted.permissions = Some(0o6755);
+        assert!(apply(wanted).permissions);
+        assert_eq!(metadata_at(dir.as_fd(), name).unwrap().permissions, 0o755);
     }
 }

@@ -2,7 +2,7 @@
 //! or goes changes their time, and because one may forbid writing.
 
 use doppel_contract::Line;
-use doppel_volume::attributes::Object;
+use doppel_volume::attributes::{Object, Powers, Wanted};
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::Kind;
 use doppel_volume::remove::{Removed, open_up, remove};
@@ -94,6 +94,18 @@ impl Directories {
         }
         rustix::fs::mkdirat(dir, name.bytes(), Mode::RWXU)?;
         Ok(Presence::New)
+    }
+
+    /// Lets entries be made in the root, if its owner forbade that and is us. It gets its permissions in the end.
+    pub(super) fn open_root(&self, job: &Job<'_>) {
+        let root = job.tree.descriptor();
+        let Ok(have) = doppel_volume::tree::metadata_of(root) else { return };
+        if !self.privileged && have.permissions & 0o700 != 0o700 {
+            let permissions = Some(have.permissions | 0o700);
+            let wanted = Wanted { permissions, uid: None, gid: None, modified: None };
+            // If it is not ours, making entries in it will tell.
+            let _ = Object::Open(root).apply(&have, &wanted, &Powers::default());
+        }
     }
 
     /// Gives all directories their attributes, inner ones first.

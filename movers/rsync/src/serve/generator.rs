@@ -161,6 +161,7 @@ impl<'g, W: Write> Generator<'g, W> {
     /// Does what is to be done for an entry. The outer error is the connection's, the inner one the entry's.
     fn entry(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
         if entry.is_root() {
+            self.directories.open_root(&self.job);
             return Ok(Ok(State::Stored));
         }
         match self.directories.get(entry.parent) {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use doppel_contract::Line;
 use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
+use doppel_volume::metadata::Kind;
 use doppel_volume::replace::NewFile;
 use doppel_volume::tree::{metadata_at, metadata_of, open_file};
 use rustix::io::Errno;
@@ -146,7 +147,8 @@ impl<'r, R: Read> Receiver<'r, R> {
         let dir = self.dirs.open(list.directory(entry.parent));
         let mut old = None;
         let mut new = dir.and_then(|dir| {
-            if head.count > 0 {
+            // What the client says of blocks does not make a device be opened.
+            if head.count > 0 && metadata_at(dir, name).is_ok_and(|old| old.kind == Kind::File) {
                 old = open_file(dir, name).ok();
             }
             NewFile::create(dir, self.job.names)

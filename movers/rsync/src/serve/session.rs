@@ -144,7 +144,7 @@ fn hold<R: Read + Send, W: Write>(
             shared.end();
             result
         });
-        let receiver = receiver.map_err(Error::Network)?;
+        let receiver = receiver.map_err(Error::Resources)?;
         let generated = Generator::new(writer, job, filter).run();
         let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (received, generated) {

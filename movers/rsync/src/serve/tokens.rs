@@ -86,8 +86,8 @@ const MAX_WINDOW_LOG: u32 = 24;
 
 impl Unpacker {
     fn new() -> Result<Self, Error> {
-        let mut decoder = Decoder::new().map_err(Error::Network)?;
-        decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(Error::Network)?;
+        let mut decoder = Decoder::new().map_err(Error::Resources)?;
+        decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(Error::Resources)?;
         Ok(Self {
             decoder,
             tokens: PackedReader::default(),
