@@ -98,6 +98,7 @@ fn shape(node: &mut Value, place: Place<'_>) {
         }
     }
     bound_integer(schema);
+    bound_time(schema, place.name);
     shape_description(schema, place.foreign);
     if schema.contains_key("x-kubernetes-int-or-string") {
         schema.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
@@ -134,6 +135,16 @@ fn bound_integer(schema: &mut Map<String, Value>) {
     };
     schema.entry("minimum").or_insert_with(|| least.into());
     schema.entry("maximum").or_insert_with(|| most.into());
+}
+
+/// What an API server takes for a time goes beyond RFC 3339 (offsets of 99 hours), beyond nanoseconds and beyond what jiff holds. For the reason
+/// above, times are held to what is one. VolSync's own cannot hold the rest either.
+fn bound_time(schema: &mut Map<String, Value>, name: &str) {
+    const TIME: &str = r"^[0-8]\d{3}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$";
+    // In the API's types that one is text.
+    if schema.get("format").is_some_and(|format| format == "date-time") && name != "restoreAsOf" {
+        schema.insert("pattern".into(), TIME.into());
+    }
 }
 
 /// Lines of the source become running text; texts that are not ours are cut after their first sentence.

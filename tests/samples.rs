@@ -177,6 +177,31 @@ fn what_volsync_rejects_is_rejected() {
     }
 }
 
+/// Whoever may write a status could otherwise stop the watch on all objects.
+#[test]
+fn a_time_that_the_schema_accepts_is_understood() {
+    for (time, accepted) in [
+        ("2026-11-23T04:05:06Z", true),
+        ("2026-11-23t04:05:06z", true),
+        ("2026-11-23T04:05:06.123456789+23:59", true),
+        ("0000-01-01T00:00:00-23:59", true),
+        ("8999-12-31T23:59:59-23:59", true),
+        ("9999-12-31T23:59:59Z", false),
+        ("2026-11-23T04:05:06+99:00", false),
+        ("2026-11-23T04:05:06+24:30", false),
+        ("2026-11-23T04:05:06.1234567890Z", false),
+        ("2026-11-23", false),
+    ] {
+        for kind in ["ReplicationSource", "ReplicationDestination"] {
+            let mut manifest = object(kind, &json!({}));
+            manifest["status"] = json!({"lastSyncTime": time});
+            assert_eq!(validate(kind, &manifest).is_ok(), accepted, "{time}");
+            let understood = serde_json::from_value::<ReplicationSource>(manifest).is_ok();
+            assert!(understood || !accepted, "{time}");
+        }
+    }
+}
+
 fn object(kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "volsync.backube/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
 }
