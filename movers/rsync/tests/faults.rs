@@ -190,7 +190,7 @@ fn describe_outcome(outcome: &Outcome) -> String {
 
 /// Sends `source` to a destination process started through `prefix`; what the source says, and the text of the process.
 fn to_process(source: &Path, destination: &Path, prefix: &[&str]) -> (Result<Outcome, Error>, String) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::directory();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let socket = directory.path().join("socket");
     std::thread::scope(|scope| {
@@ -246,7 +246,7 @@ fn what_an_unprivileged_destination_cannot_keep_is_remarked_and_no_failure() {
     assert!(!destination.path().join("device").exists());
     assert_eq!(std::fs::read(destination.path().join("theirs")).unwrap(), b"x");
     // A privileged destination keeps all of it.
-    let destination = tempfile::tempdir().unwrap();
+    let destination = support::directory();
     let (pushed, served) = sync(source.path(), destination.path());
     assert!(pushed.left_out.is_empty() && served.remarks.is_empty(), "{pushed:?} {served:?}");
     assert_same(source.path(), destination.path());
@@ -375,7 +375,7 @@ fn wherever_a_connection_breaks_files_are_whole_and_the_next_run_finishes() {
     std::fs::remove_file(new.path().join("sparse")).unwrap();
     let (before, after) = (contents(old.path()), contents(new.path()));
     let total = {
-        let destination = tempfile::tempdir().unwrap();
+        let destination = support::directory();
         sync(old.path(), destination.path());
         sync(new.path(), destination.path()).0.tally
     };
@@ -384,7 +384,7 @@ fn wherever_a_connection_breaks_files_are_whole_and_the_next_run_finishes() {
         for direction in ["to the destination", "to the source"] {
             let bytes = if direction == "to the source" { total.wire_received } else { total.wire_sent };
             let cut = bytes * step / 16;
-            let destination = tempfile::tempdir().unwrap();
+            let destination = support::directory();
             sync(old.path(), destination.path());
             broken += u32::from(break_after(new.path(), destination.path(), direction, cut));
             for (path, content) in contents(destination.path()) {

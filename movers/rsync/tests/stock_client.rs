@@ -189,7 +189,7 @@ fn what_is_not_supported_is_refused_by_name_and_leaves_nothing() {
 
 #[test]
 fn modules_are_listed_and_unknown_ones_refused() {
-    let destination = tempfile::tempdir().unwrap();
+    let destination = support::directory();
     let (output, served) =
         with_doppel_daemon(destination.path(), 1, EmptySource::Refuse, |url| rsync(&[], &[&format!("{url}/")]));
     assert!(output.status.success());

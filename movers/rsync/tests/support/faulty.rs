@@ -98,7 +98,7 @@ pub fn unprivileged(test: &str) -> bool {
 /// Runs the test of this name once more, through `prefix`.
 pub fn child(test: &str, prefix: &[&str], variables: &[(&str, &Path)]) -> Output {
     // The user may not be allowed to where the test was built.
-    let directory = tempfile::tempdir().unwrap();
+    let directory = crate::support::directory();
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("test");
     // Another process copies: a thread of ours that starts a program meanwhile would keep the copy open for writing.

@@ -5,6 +5,7 @@
 
 pub mod faulty;
 pub mod stock;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -222,9 +223,14 @@ pub fn sync(source: &Path, destination: &Path) -> (Outcome, Outcome) {
     (pushed.unwrap().outcome, served)
 }
 
+/// An empty directory, in memory where that can be had: the tests are not about the disk.
+pub fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Two empty directories.
 pub fn two() -> (tempfile::TempDir, tempfile::TempDir) {
-    (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
+    (directory(), directory())
 }
 
 /// A path that is not yet there, in a directory that goes away.

@@ -26,7 +26,7 @@ impl Daemon {
     /// Serves `data`, and a directory of its own as `control`; `munge` disguises symbolic links, as VolSync's does since
     /// 0.16. `extra` are further lines of its configuration.
     pub fn start(data: &Path, munge: bool, extra: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = crate::support::directory();
         let control = directory.path().join("control");
         std::fs::create_dir(&control).unwrap();
         let configuration = format!(

@@ -1,0 +1,91 @@
+//! Peers that speak of huge things: they are refused, or handled piece by piece, without memory for them.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::sync::{Mutex, PoisonError};
+
+use doppel_rsync::error::Error;
+use doppel_rsync::proto::arguments::{Arguments, Keep};
+use doppel_rsync::proto::index::{Index, IndexCoder};
+use doppel_rsync::proto::integer::write_varint;
+use doppel_rsync::proto::negotiate::write_string;
+use doppel_rsync::proto::request::{Flags, Item};
+use doppel_rsync::proto::sums::SumHead;
+use doppel_rsync::serve::Served;
+use support::noise;
+use support::wire::{Cage, client_preamble, done, frame, list, to_daemon, to_daemon_in_turn};
+
+/// Both tests measure the memory of this process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn huge_numbers_are_refused_without_memory_for_them() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = resident();
+    let mut huge_name = vec![0x60, 255];
+    write_varint(&mut huge_name, i32::MAX);
+    let mut huge_target = list(&["./"]);
+    huge_target.truncate(huge_target.len() - 2);
+    huge_target.extend([0x98, 1, b'l', 0, 0, 0, 0xff, 0xa1, 0, 0]);
+    write_varint(&mut huge_target, i32::MAX);
+    for data in [
+        frame(&huge_name),
+        frame(&huge_target),
+        // A filter rule, a message and a frame of impossible lengths.
+        frame(&[0xff, 0xff, 0xff, 0x7f]),
+        vec![0xff, 0xff, 0xff, 7 + 1],
+        vec![0xff, 0xff, 0xff, 0xff],
+        vec![0xff; 1 << 20],
+    ] {
+        let cage = Cage::new();
+        let bytes = [client_preamble(true), data].concat();
+        assert!(to_daemon(&cage.destination, &bytes).is_err());
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more");
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[test]
+fn a_zstd_bomb_is_unpacked_piece_by_piece_and_a_broken_stream_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cage = Cage::new();
+    let packed = zstd::encode_all(&vec![0_u8; 256 << 20][..], 19).unwrap();
+    let mut arguments = Arguments { keep: Keep::ALL, compress: true, numeric_ids: true, ..Arguments::default() };
+    arguments.path = b"data/".to_vec();
+    let mut preamble = b"@RSYNCD: 31.0 md5\ndata\n".to_vec();
+    preamble.extend(arguments.encode());
+    write_string(&mut preamble, b"md5");
+    write_string(&mut preamble, b"zstd");
+    let send = |packed: &[u8]| {
+        let mut coder = IndexCoder::default();
+        let mut content = Vec::new();
+        coder.write(&mut content, Index::Entry(1));
+        Item::new(Flags::TRANSFER).write(&mut content);
+        SumHead::NOTHING.write(&mut content);
+        for piece in packed.chunks(0x3fff) {
+            content.extend([0x40 | piece.len().to_be_bytes()[6], piece.len().to_be_bytes()[7]]);
+            content.extend(piece);
+        }
+        content.push(0);
+        // A wrong checksum: nothing is kept.
+        content.extend([0; 16]);
+        let first = [&preamble[..], &frame(&list(&["./", "f"]))].concat();
+        to_daemon_in_turn(&cage.destination, &first, &[frame(&content), frame(&done(4))].concat())
+    };
+    let before = resident();
+    let result = send(&packed);
+    // It was unpacked to its end, found wrong, and not sent again.
+    let Ok(Served::Data(outcome)) = &result else { panic!("{result:?}") };
+    assert_eq!((outcome.left_out.count, outcome.tally.literal_bytes), (1, 256 << 20), "{outcome:?}");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 128 << 20, "{grown} bytes more");
+    assert!(!cage.destination.join("f").exists());
+    assert!(matches!(send(&noise(1000, 1)), Err(Error::Malformed(_))));
+}
