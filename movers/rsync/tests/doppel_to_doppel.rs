@@ -1,5 +1,7 @@
 //! A Doppel source and a Doppel destination.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,7 +9,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use doppel_contract::{EmptySource, Fault, Retry};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Peer;
-use support::{assert_same, describe, noise, set_time, sync, sync_with, tree_of_everything, two, write};
+use doppel_rsync::push::{Connection, PushOptions, push};
+use doppel_rsync::serve::{Modules, serve};
+use doppel_volume::monitor::Silent;
+use doppel_volume::tree::Tree;
+use proptest::prelude::*;
+use support::faulty::Every;
+use support::{assert_same, describe, noise, pair, set_time, sync, sync_with, tree_of_everything, two, write};
 
 #[test]
 fn a_tree_of_everything_becomes_the_same_tree() {
@@ -167,6 +175,80 @@ fn an_empty_source_is_sent_where_that_is_wanted_or_does_no_harm() {
     // Now both are empty.
     let (pushed, served) = sync(source.path(), destination.path());
     assert!(pushed.left_out.is_empty() && served.left_out.is_empty());
+}
+
+#[test]
+fn while_one_source_is_received_another_is_refused() {
+    let (source, destination) = two();
+    write(&source.path().join("f"), noise(400_000, 1));
+    let tree = Tree::open(destination.path()).unwrap();
+    let modules = Modules::new(&tree, EmptySource::Refuse);
+    let options = PushOptions { empty_source: EmptySource::Refuse };
+    let (first_client, first_server) = pair();
+    let (client, server) = pair();
+    std::thread::scope(|scope| {
+        // The first source stops in the middle of a file for as long as the second takes.
+        let (inside, wait) = std::sync::mpsc::channel();
+        let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+        let first = scope.spawn(|| serve(first_server, &modules, &Silent));
+        let first_client = Connection {
+            reader: first_client.reader,
+            writer: Every::new(first_client.writer, 300_000, move || {
+                let _ = inside.send(());
+                let _ = waiting.recv();
+            }),
+        };
+        let first_push = scope.spawn(|| push(first_client, &Tree::open(source.path()).unwrap(), &options, &Silent));
+        wait.recv().unwrap();
+        let second = scope.spawn(|| serve(server, &modules, &Silent));
+        let refused = push(client, &Tree::open(source.path()).unwrap(), &options, &Silent).unwrap_err();
+        assert!(refused.to_string().contains("another source is being received"), "{refused}");
+        assert_eq!(refused.retry(), Retry::Later);
+        assert!(matches!(second.join().unwrap(), Err(Error::Busy)));
+        drop(go_on);
+        assert!(first_push.join().unwrap().unwrap().outcome.left_out.is_empty());
+        first.join().unwrap().unwrap();
+    });
+    assert_same(source.path(), destination.path());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whatever was there before, and whatever is there now.
+    #[test]
+    fn any_tree_becomes_any_other(
+        before in proptest::collection::vec(("[abc]{1,2}(/[abc]{1,2}){0,2}", 0_u8..6, any::<u8>()), 0..25),
+        now in proptest::collection::vec(("[abc]{1,2}(/[abc]{1,2}){0,2}", 0_u8..6, any::<u8>()), 1..25),
+    ) {
+        let (source, destination) = two();
+        make(destination.path(), &before);
+        make(source.path(), &now);
+        let (pushed, served) = sync(source.path(), destination.path());
+        prop_assert!(pushed.left_out.is_empty() && served.left_out.is_empty());
+        assert_same(source.path(), destination.path());
+    }
+}
+
+fn make(root: &std::path::Path, entries: &[(String, u8, u8)]) {
+    // Never nothing, which would be refused.
+    write(&root.join("always"), "x");
+    for (path, kind, number) in entries {
+        let path = root.join(path);
+        if path.symlink_metadata().is_ok() || std::fs::create_dir_all(path.parent().unwrap()).is_err() {
+            continue;
+        }
+        match kind {
+            0 => std::fs::create_dir(&path).unwrap(),
+            1 => symlink(format!("to{}", number % 4), &path).unwrap(),
+            2 => support::make_fifo(&path),
+            3 => std::fs::hard_link(root.join("always"), &path).unwrap(),
+            _ => write(&path, noise(usize::from(*number) * 40, u64::from(*number))),
+        }
+        if number % 2 == 0 {
+            set_time(&path, i64::from(*number), 5);
+        }
+    }
 }
 
 /// More requests, and more content, than fit into a socket.
