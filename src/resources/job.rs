@@ -1,6 +1,8 @@
 //! A mover's Job and its pod, hardened: fits Pod Security Standard "restricted" unless the namespace allows privilege.
 
 mod pod;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,147 @@
+//! Pods as they are born: within Pod Security Standard "restricted" unless the namespace allows privilege.
+
+use doppel_contract::{EmptySource, Request, RsyncTlsDestination, Work};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use serde_json::json;
+
+use super::build;
+use crate::model::observed::Privilege;
+use crate::model::replication::{ExtraVolume, Owner, Pace, PodSettings, Role, VolumeMode};
+use crate::model::step::MoverRun;
+
+fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
+    MoverRun {
+        job: "volsync-rsync-tls-dst-x".to_owned(),
+        mover: "rsync-tls",
+        pod_labels: vec![("app.kubernetes.io/name".to_owned(), "dst-x".to_owned())],
+        claim: "claim".to_owned(),
+        mode: VolumeMode::Filesystem,
+        read_only: false,
+        key_secret: "key".to_owned(),
+        account: "volsync-dst-x".to_owned(),
+        pod,
+        privilege,
+        request: Request {
+            volume: "/data".into(),
+            work: Work::RsyncTlsDestination(RsyncTlsDestination {
+                port: std::num::NonZeroU16::new(8000).unwrap(),
+                key_file: "/keys/psk.txt".into(),
+                empty_source: EmptySource::Refuse,
+            }),
+            deadline_seconds: None,
+        },
+        pace: Pace::Running,
+        attempt: 1,
+    }
+}
+
+fn job(privilege: Privilege, pod: PodSettings) -> Job {
+    let owner = Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() };
+    build(&owner, &run(privilege, pod), "image:1").unwrap()
+}
+
+fn pod(job: &Job) -> &PodSpec {
+    job.spec.as_ref().unwrap().template.spec.as_ref().unwrap()
+}
+
+fn container(job: &Job) -> &Container {
+    &pod(job).containers[0]
+}
+
+/// What "restricted" demands (Kubernetes: "Pod Security Standards"), and what this operator demands beyond it.
+#[track_caller]
+fn assert_hardened(job: &Job) {
+    let pod = pod(job);
+    let container = container(job);
+    let context = container.security_context.as_ref().unwrap();
+    let capabilities = context.capabilities.as_ref().unwrap();
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    assert_eq!(context.privileged, Some(false));
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    assert_eq!(capabilities.drop.as_deref(), Some(&["ALL".to_owned()][..]));
+    assert_eq!(pod.security_context.as_ref().unwrap().seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
+    assert!(pod.volumes.iter().flatten().all(|volume| volume.host_path.is_none()));
+    assert!(container.resources.as_ref().unwrap().limits.as_ref().is_some_and(|limits| limits.contains_key("memory")));
+    assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
+    assert_eq!(job.spec.as_ref().unwrap().backoff_limit, Some(0), "retries are the operator's");
+}
+
+fn key_mode(job: &Job) -> i32 {
+    let volumes = pod(job).volumes.as_ref().unwrap();
+    let keys = volumes.iter().find(|volume| volume.name == "keys").unwrap();
+    keys.secret.as_ref().unwrap().default_mode.unwrap()
+}
+
+#[test]
+fn a_mover_runs_without_privilege_where_nobody_says_otherwise() {
+    let job = job(Privilege::Unprivileged, PodSettings::default());
+    assert_hardened(&job);
+    let context = pod(&job).security_context.as_ref().unwrap();
+    assert_eq!(context.run_as_non_root, Some(true));
+    assert_eq!((context.run_as_user, context.run_as_group), (Some(65532), Some(65532)));
+    assert_eq!(context.fs_group, None, "a group would be given to every file of the volume");
+    assert_eq!(container(&job).security_context.as_ref().unwrap().capabilities.as_ref().unwrap().add, None);
+}
+
+#[test]
+fn what_a_user_says_is_kept_and_what_is_left_open_is_hardened() {
+    let settings = PodSettings {
+        security_context: Some(json!({"runAsUser": 1234, "fsGroup": 5678})),
+        labels: vec![("team".to_owned(), "a".to_owned())],
+        resources: Some(json!({"limits": {"memory": "2Gi"}})),
+        volumes: vec![ExtraVolume { mount_path: "a/b".to_owned(), source: json!({"secret": {"secretName": "s"}}) }],
+        ..PodSettings::default()
+    };
+    let job = job(Privilege::Unprivileged, settings);
+    assert_hardened(&job);
+    let context = pod(&job).security_context.as_ref().unwrap();
+    assert_eq!((context.run_as_user, context.fs_group, context.run_as_non_root), (Some(1234), Some(5678), Some(true)));
+    assert_eq!(container(&job).resources.as_ref().unwrap().limits.as_ref().unwrap()["memory"].0, "2Gi");
+    let mounts = container(&job).volume_mounts.as_ref().unwrap();
+    assert!(mounts.iter().any(|mount| mount.name == "u-a-b" && mount.mount_path == "/mnt/a/b"), "{mounts:?}");
+    let labels = job.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+    assert_eq!(labels["team"], "a");
+}
+
+#[test]
+fn a_privileged_mover_is_root_with_four_capabilities_and_no_more() {
+    let job = job(Privilege::Privileged, PodSettings::default());
+    assert_hardened(&job);
+    let context = container(&job).security_context.as_ref().unwrap();
+    assert_eq!(context.run_as_user, Some(0));
+    let added = context.capabilities.as_ref().unwrap().add.clone().unwrap();
+    assert_eq!(added, ["DAC_OVERRIDE", "CHOWN", "FOWNER", "SETGID"]);
+}
+
+#[test]
+fn a_key_can_be_read_by_its_mover_and_by_as_few_as_that_allows() {
+    let with = |context| PodSettings { security_context: Some(context), ..PodSettings::default() };
+    assert_eq!(key_mode(&job(Privilege::Privileged, PodSettings::default())), 0o400);
+    assert_eq!(key_mode(&job(Privilege::Unprivileged, with(json!({"runAsUser": 0})))), 0o400);
+    assert_eq!(key_mode(&job(Privilege::Unprivileged, with(json!({"fsGroup": 7})))), 0o400);
+    assert_eq!(key_mode(&job(Privilege::Unprivileged, PodSettings::default())), 0o444);
+}
+
+#[test]
+fn no_secret_is_in_a_pods_environment_or_arguments() {
+    let job = job(Privilege::Unprivileged, PodSettings::default());
+    let container = container(&job);
+    assert!(container.env.iter().flatten().all(|variable| variable.value_from.is_none()));
+    assert_eq!(container.command.as_deref(), Some(&["/doppel-mover".to_owned(), "run".to_owned()][..]));
+    let request = container.env.as_ref().unwrap()[0].value.clone().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Request>(&request).unwrap(),
+        run(Privilege::Unprivileged, PodSettings::default()).request
+    );
+}
+
+#[test]
+fn a_context_that_is_none_is_refused_with_its_field() {
+    let owner = Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() };
+    let settings = PodSettings { security_context: Some(json!({"runAsUser": "root"})), ..PodSettings::default() };
+    let error = build(&owner, &run(Privilege::Unprivileged, settings), "image:1").unwrap_err().to_string();
+    assert!(error.starts_with("moverSecurityContext cannot be read"), "{error}");
+}
