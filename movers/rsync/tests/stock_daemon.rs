@@ -1,13 +1,15 @@
 //! A Doppel source, and rsync as the daemon, configured as VolSync's destination is.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 mod support;
+
+use std::io::{Read, Write};
 
 use doppel_contract::EmptySource;
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Peer;
-use doppel_rsync::push::{PushOptions, Pushed, push};
+use doppel_rsync::push::{Connection, PushOptions, Pushed, push};
 use doppel_rsync::upload::{COMPLETE, CONTROL, SYMLINKS, upload};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
@@ -118,4 +120,72 @@ fn a_daemon_that_refuses_is_named_as_the_reason() {
     assert!(text.contains("refused") && text.contains("access denied"), "{text}");
     let text = refused("auth users = somebody\nsecrets file = /nowhere\n");
     assert!(text.contains("password"), "{text}");
+}
+
+/// rsync as a daemon speaks no less than its own protocol by itself; an older peer is made by changing what each side
+/// says of its version.
+#[test]
+fn a_peer_of_protocol_30_is_understood() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    whole_seconds(source.path());
+    write(&destination.path().join("extra"), "x");
+    write(&destination.path().join("large"), noise(900_000, 2).split_at(500_000).1);
+    let daemon = Daemon::start(destination.path(), false, "");
+    let tree = Tree::open(source.path()).unwrap();
+    let older = || {
+        let Connection { reader, writer } = daemon.connect();
+        Connection { reader: Older { inner: reader, done: false }, writer: Older { inner: writer, done: false } }
+    };
+    let options = PushOptions { empty_source: EmptySource::Refuse };
+    let pushed = push(older(), &tree, &options, &Silent).unwrap().outcome;
+    assert!(pushed.left_out.is_empty(), "{pushed:?}");
+    assert_same_but(source.path(), destination.path(), LEADING_OUT);
+    assert!(pushed.tally.matched_bytes > 0);
+    assert_eq!(push(older(), &tree, &options, &Silent).unwrap().outcome.tally.files_sent, 0);
+    upload(older(), CONTROL, COMPLETE, b"done").unwrap();
+    assert_eq!(std::fs::read(daemon.control(COMPLETE)).unwrap(), b"done");
+}
+
+/// Protocol 30 has no nanoseconds.
+fn whole_seconds(path: &std::path::Path) {
+    if path.is_dir() && !path.is_symlink() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            whole_seconds(&entry.unwrap().path());
+        }
+    }
+    support::set_time(path, 1_600_000_000, 0);
+}
+
+/// Makes the version in the first bytes that pass 30.
+struct Older<S> {
+    inner: S,
+    done: bool,
+}
+
+const VERSION: std::ops::Range<usize> = 9..11;
+
+impl<S: Read> Read for Older<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if !std::mem::replace(&mut self.done, true) {
+            buffer[VERSION].copy_from_slice(b"30");
+        }
+        Ok(count)
+    }
+}
+
+impl<S: Write> Write for Older<S> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut bytes = bytes.to_vec();
+        if !std::mem::replace(&mut self.done, true) {
+            bytes[VERSION].copy_from_slice(b"30");
+        }
+        self.inner.write_all(&bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }

@@ -210,15 +210,21 @@ impl<'d> NewFile<'d> {
         self.fd.as_fd()
     }
 
-    /// Ends the content: a hole at the end becomes part of the file.
+    /// Ends the content: a hole at its end becomes part of the file.
+    ///
+    /// That takes writing its last byte. Setting the length alone would reach the disk before the data does, and after a
+    /// power failure a file of the right length and time could be all zeros: nobody would look at it again.
     ///
     /// # Errors
     /// The kernel's.
     pub fn finish(&mut self) -> Result<(), Errno> {
-        if self.position > self.written {
-            rustix::fs::ftruncate(&self.fd, self.position)?;
+        match self.position.checked_sub(1) {
+            Some(last) if self.position > self.written => {
+                self.position = last;
+                self.write(&[0])
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// See [`NewEntry::place`].
