@@ -60,7 +60,8 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
             if let Some(current) = &mut status.current {
                 current.next_attempt = None;
             }
-            set(&mut status, ConditionReason::SyncInProgress, waiting(wait), now);
+            let message = waiting(wait, wish.owner.role, failed_attempts(&status));
+            set(&mut status, ConditionReason::SyncInProgress, message, now);
         }
         Outcome::Paused => {
             let message = "Paused: the mover is held until spec.paused is false".to_owned();
@@ -178,7 +179,11 @@ fn is_late(wish: &Replication, last_sync: Option<Timestamp>, now: Timestamp) -> 
     deadline.is_some_and(|deadline| deadline < now)
 }
 
-fn waiting(wait: &Wait) -> String {
+fn failed_attempts(status: &Status) -> u32 {
+    status.current.as_ref().map_or(0, |current| current.failed_attempts)
+}
+
+fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
     let because = |text: String, why: &Option<String>| match why {
         Some(why) => format!("{text}: {}", doppel_contract::Line::new(why)),
         None => text,
@@ -189,9 +194,17 @@ fn waiting(wait: &Wait) -> String {
         }
         Wait::Gone { kind, name } => format!("waiting until the former {kind} {name} is gone"),
         Wait::MoverStart { job, reason } => because(format!("waiting until the mover of Job {job} starts"), reason),
-        Wait::Mover { job } => format!("the mover of Job {job} is running"),
+        Wait::Mover { job } => match role {
+            Role::Source => format!("the mover of Job {job} is running"),
+            Role::Destination => format!("the mover of Job {job} is running, it waits for its source or receives"),
+        },
     };
-    format!("{IN_PROGRESS}: {what}")
+    match failed_attempts {
+        0 => format!("{IN_PROGRESS}: {what}"),
+        failed => {
+            format!("{IN_PROGRESS}: {what} (attempt {}; why the last one failed is in latestMoverStatus)", failed + 1)
+        }
+    }
 }
 
 fn events(old: &Status, new: &Status, wish: &Replication, plan: &Plan) -> Vec<Event> {

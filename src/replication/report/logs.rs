@@ -16,6 +16,7 @@ pub(super) fn success(end: &MoverEnd) -> String {
         return format!("the mover left no report ({})", end.reason);
     };
     let mut lines = statistics(report);
+    lines.push(format!("rsync completed in {}s", report.elapsed_ms.max(1).div_ceil(1000)));
     if !report.remarks.is_empty() {
         lines.push(format!("could not be kept: {}", list(&report.remarks)));
     }
@@ -25,7 +26,8 @@ pub(super) fn success(end: &MoverEnd) -> String {
 /// The lines of a failure.
 pub(super) fn failure(end: &MoverEnd) -> String {
     let mut lines = vec![format!("error: {}", summary(end))];
-    if let Some(report) = &end.report {
+    // What was moved all the same, if anything was; and not the line by which tools know a success.
+    if let Some(report) = end.report.as_ref().filter(|report| report.tally != Tally::default()) {
         lines.extend(statistics(report));
     }
     lines.join("\n")
@@ -71,6 +73,5 @@ fn statistics(report: &Report) -> Vec<String> {
         ),
         format!("sent {wire_sent} bytes  received {wire_received} bytes  {rate} bytes/sec"),
         format!("total size is {bytes}  speedup is {}.{:02}", speedup / 100, speedup % 100),
-        format!("rsync completed in {}s", elapsed_ms.div_ceil(1000)),
     ]
 }

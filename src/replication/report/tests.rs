@@ -101,6 +101,19 @@ fn a_failed_attempt_says_why_and_when_the_next_one_begins() {
 }
 
 #[test]
+fn a_run_that_failed_before_it_moved_anything_has_no_statistics_and_no_line_of_success() {
+    let failed = Verdict::Failed { fault: Fault::Network, retry: Retry::Later, message: Line::new("no route to host") };
+    let mut nothing = end(failed);
+    nothing.report.as_mut().unwrap().tally = Tally::default();
+    let outcome = Outcome::AttemptFailed { attempt: 1, end: nothing, next_attempt: at("2026-11-23T10:02:10Z") };
+    let status = told(&running(), &wish(Trigger::Continuous), outcome);
+    assert_eq!(status.latest_mover.logs.as_deref(), Some("error: no route to host"));
+    let again = told(&status, &wish(Trigger::Continuous), Outcome::Waiting(Wait::Mover { job: "j".into() }));
+    let message = again.condition.unwrap().message;
+    assert!(message.ends_with("(attempt 2; why the last one failed is in latestMoverStatus)"), "{message}");
+}
+
+#[test]
 fn an_incomplete_run_names_what_was_left_out() {
     let mut left_out = LeftOut::default();
     for number in 0..30 {
@@ -122,7 +135,10 @@ fn waiting_says_for_what() {
     for (wait, expected) in [
         (snapshot, r"Synchronization in-progress: waiting until VolumeSnapshot s is ready to use: disk\x0afull"),
         (start, "Synchronization in-progress: waiting until the mover of Job j starts: ImagePullBackOff"),
-        (Wait::Mover { job: "j".into() }, "Synchronization in-progress: the mover of Job j is running"),
+        (
+            Wait::Mover { job: "j".into() },
+            "Synchronization in-progress: the mover of Job j is running, it waits for its source or receives",
+        ),
     ] {
         let condition = told(&running(), &wish(Trigger::Continuous), Outcome::Waiting(wait)).condition.unwrap();
         assert_eq!((condition.reason, condition.message.as_str()), (ConditionReason::SyncInProgress, expected));
