@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use doppel_contract::{LeftOut, Phase, Request, RsyncTlsDestination, Tally};
+use doppel_contract::{Fault, LeftOut, Phase, Problem, Request, Retry, RsyncTlsDestination, Tally};
 use doppel_rsync::error::Error as SessionError;
 use doppel_rsync::push;
 use doppel_rsync::serve::{Modules, Served, serve};
@@ -74,6 +74,7 @@ struct Destination<'r> {
     ledger: Mutex<Ledger>,
     /// When the first authenticated peer came.
     begin: OnceLock<Instant>,
+    /// What went wrong last, for whoever wants to know why the run did not end.
     last_failure: Mutex<Option<Failure>>,
     /// The volume failed; the run is over.
     broken: OnceLock<Failure>,
@@ -146,6 +147,11 @@ impl Destination<'_> {
             Ok(Served::Data(outcome)) => {
                 let count = outcome.left_out.count;
                 tracing::info!(%peer, entries = outcome.tally.entries, left_out = count, "Received the source's tree");
+                *self.last_failure() = outcome.left_out.first.first().map(|Problem { path, why }| {
+                    let message =
+                        format!("the last transfer left out {count} entries, the first of them {path}: {why}");
+                    Failure::new(Fault::Volume, Retry::Later, message)
+                });
                 self.ledger().data_ends(outcome)
             }
             Ok(Served::Control { name, content: _ }) if name == COMPLETE => self.ledger().complete(),
@@ -165,7 +171,7 @@ impl Destination<'_> {
             let _ = self.broken.set(failure);
             return Then::End;
         }
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        *self.last_failure() = Some(failure);
         Then::GoOn
     }
 
@@ -177,8 +183,12 @@ impl Destination<'_> {
             tracing::warn!(%error, count, "Refused a connection");
         }
         if let TransportError::Authentication { .. } | TransportError::Protocol { .. } = error {
-            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure::from(error));
+            *self.last_failure() = Some(Failure::from(error));
         }
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

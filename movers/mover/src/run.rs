@@ -117,13 +117,13 @@ impl Switch {
 
     /// The failure of a run that was ended early; `last` is what had gone wrong before, if anything.
     pub(crate) fn interruption(&self, last: Option<&Failure>) -> Option<Failure> {
+        let before = last.map_or_else(String::new, |last| format!("; before that: {}", last.message));
         match self.reason.get()? {
             Reason::Done => None,
-            Reason::Signal => Some(Failure::new(Fault::Ours, Retry::Later, "stopped by a signal")),
+            Reason::Signal => Some(Failure::new(Fault::Ours, Retry::Later, format!("stopped by a signal{before}"))),
             Reason::Deadline(seconds) => {
                 let fault = last.map_or(Fault::Network, |last| last.fault);
-                let last = last.map_or_else(String::new, |last| format!("; before that: {}", last.message));
-                let message = format!("not done within the deadline of {seconds} s{last}");
+                let message = format!("not done within the deadline of {seconds} s{before}");
                 Some(Failure::new(fault, Retry::Later, message))
             }
         }

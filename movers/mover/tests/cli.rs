@@ -47,15 +47,16 @@ fn a_command_line_that_is_not_understood_is_a_usage_error_that_names_the_flag() 
 fn a_key_file_that_is_no_key_file_is_named_with_line_and_rule_by_both_ends() {
     let stage = Stage::new();
     let volume = stage.volume("volume");
-    let key = "0".repeat(32);
+    let key = "0f".repeat(16);
     for (text, expected) in [
         (String::new(), "holds no key"),
         ("\r\n".to_owned(), "holds no key"),
         ("volsync\n".to_owned(), "line 1: has no colon"),
         (format!("volsync:{key}\n\nnext"), "line 3: has no colon"),
         (format!(":{key}"), "line 1: has no identity"),
-        (format!("volsync:{}", "0".repeat(33)), "line 1: the key has 33 digits, an odd number"),
-        (format!("volsync:{}", "0".repeat(30)), "line 1: the key has 30 digits, but at least 32"),
+        (format!("volsync:{}", "1".repeat(33)), "line 1: the key has 33 digits, an odd number"),
+        (format!("volsync:{}", "1".repeat(30)), "line 1: the key has 30 digits, but at least 32"),
+        (format!("volsync:{}", "0".repeat(64)), "line 1: the key is all zeros"),
         (format!("volsync:{key}g0"), "line 1: character 41 is not a hexadecimal digit"),
     ] {
         let file = stage.write_key("bad.txt", &text);

@@ -281,6 +281,38 @@ fn what_cannot_be_read_is_named_and_the_destination_is_not_told_that_it_is_compl
 }
 
 #[test]
+fn a_destination_without_room_is_named_by_both_ends_and_goes_on_when_it_has_room() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "big", &noise(3_000_000, 3));
+    write(&from, "small", b"1");
+    let volume = Mount::tmpfs(&to, "2m");
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    let ended = stage.source(&from, port, &[]).end();
+    assert!(ended.code == Some(3) && ended.said.contains("No space left"), "{}", ended.said);
+    // The file that fits is whole, of the other there is nothing.
+    let names: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["small"]);
+    assert!(destination.is_running());
+    volume.resize("20m");
+    stage.source(&from, port, &[]).end().expect_complete();
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+
+    write(&from, "bigger", &noise(30_000_000, 4));
+    let destination = stage.destination(&to, port, &[]);
+    assert_eq!(stage.source(&from, port, &[]).end().code, Some(3));
+    destination.signal(Signal::TERM);
+    let ended = destination.end();
+    let message = ended.expect_failure(10);
+    assert!(
+        message.contains("before that") && message.contains("bigger: ") && message.contains("No space left"),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_key_is_seen_nowhere() {
     let stage = Stage::new();
     let (from, to) = (stage.volume("from"), stage.volume("to"));

@@ -226,6 +226,31 @@ impl Drop for Process {
     }
 }
 
+/// A file system of its own, until it is dropped. Needs root.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    pub fn tmpfs(path: &Path, size: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "doppel-test"], path);
+        Self(path.to_owned())
+    }
+
+    pub fn resize(&self, size: &str) {
+        mount(&["-o", &format!("remount,size={size}")], &self.0);
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a mover that a failed test left behind may still be in it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str], path: &Path) {
+    assert!(Command::new("mount").args(arguments).arg(path).status().unwrap().success(), "mount needs root");
+}
+
 /// Waits for a condition.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
