@@ -84,6 +84,22 @@ func kubeconfig(_ context.Context, args []string) error {
 	return nil
 }
 
+func volumes(_ context.Context, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	state, err := cluster.StateDir()
+	if err != nil {
+		return err
+	}
+	path, err := cluster.Volumes(state, args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println(path)
+	return nil
+}
+
 func execute(_ context.Context, args []string) error {
 	if len(args) > 1 && args[1] == "--" {
 		args = append(args[:1:1], args[2:]...)

@@ -30,6 +30,7 @@ func commands() map[string]command {
 		"load-image":    {"load-image NAME|--all TAR...", "load image archives into the nodes", loadImage},
 		"logs":          {"logs NAME [COMPONENT] [--lines N]", "print the end of the components' logs", logs},
 		"restart":       {"restart NAME COMPONENT [--after DURATION]", "kill a component as a crash would, and start it again", restart},
+		"volumes":       {"volumes NAME", "print the directory that has each volume under its handle", volumes},
 		"status":        {"status", "list the clusters of this machine", status},
 		"image":         {"image OUT.tar NAME:TAG ENTRYPOINT INSIDE=FILE... [--user UID] [--workdir DIR] [--env K=V] [--label K=V]", "pack files and their shared libraries into an image archive", packImage},
 		"build":         {"build", "build the programs of the clusters into the cache", build},

@@ -20,6 +20,13 @@ func Kubeconfig(state, name string) (string, error) {
 	return p.Kubeconfig(), err
 }
 
+// Volumes is the directory in which the storage driver keeps each volume, under its
+// handle: the tree itself, or a directory with the file of a block volume in it.
+func Volumes(state, name string) (string, error) {
+	p, _, err := running(state, name)
+	return p.In(diskDir, "volumes"), err
+}
+
 // Removable names the clusters that `down --all` removes: those of this state
 // directory, and those whose own does not exist any more.
 func Removable(state string) []string {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -105,11 +106,16 @@ func linkComponents(_ context.Context, _ *builder, out string) error {
 // its Go client, into one JSON array.
 func writeCRDs(ctx context.Context, b *builder, out string) error {
 	storage := target{name: "storage", module: "storage"}
-	module, err := b.goTool(ctx, storage, time.Now(), "list", "-m", "-f", "{{.Dir}}", "github.com/kubernetes-csi/external-snapshotter/client/v8")
+	// No program here imports that module, so nothing but this brings it.
+	said, err := b.goTool(ctx, storage, time.Now(), "mod", "download", "-json", "github.com/kubernetes-csi/external-snapshotter/client/v8")
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(strings.TrimSpace(module), "config", "crd")
+	var module struct{ Dir string }
+	if err := json.Unmarshal([]byte(said), &module); err != nil {
+		return fmt.Errorf("reading where the snapshot API's module is: %w", err)
+	}
+	dir := filepath.Join(module.Dir, "config", "crd")
 	crds, err := exec.CommandContext(ctx, filepath.Join(out, "storage"), "crds", dir).Output()
 	if err != nil {
 		return fmt.Errorf("reading the definitions in %s: %w", dir, err)
