@@ -35,8 +35,17 @@ build: ## Build the operator and the mover for release
 image: build $(CLUSTER) ## Pack operator and mover into an OCI image, without Docker
 	deploy/pack-image $(IMAGE) $(IMAGE_NAME)
 
+.PHONY: programs
+programs: $(CLUSTER) ## Build what test clusters consist of
+	$(CLUSTER) build
+
+# Two at a time: each of them has long stretches on one core.
+.PHONY: image-and-programs
+image-and-programs: prerequisites
+	$(MAKE) --no-print-directory -j2 image programs
+
 .PHONY: demo
-demo: prerequisites image ## A volume of one real cluster becomes a volume of another
+demo: image-and-programs ## A volume of one real cluster becomes a volume of another
 	tests/demo/run
 
 .PHONY: demo-down
@@ -50,7 +59,7 @@ check: ## Format, lints, generated files
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet -tags cluster ./...
 
 .PHONY: test
-test: prerequisites check image ## Every test: units, movers against stock peers, controllers, two clusters end to end
+test: image-and-programs check ## Every test: units, movers against stock peers, controllers, two clusters end to end
 	tests/run
 
 .PHONY: test-clusters
@@ -58,7 +67,7 @@ test-clusters: prerequisites ## The program of tests/cluster on clusters of its 
 	cd tests/cluster && go test -tags cluster -count 1 -timeout 30m ./live
 
 .PHONY: bench-sync
-bench-sync: prerequisites image ## Seconds from a manual trigger to lastManualSync, cluster to cluster
+bench-sync: image-and-programs ## Seconds from a manual trigger to lastManualSync, cluster to cluster
 	bench/sync
 
 .PHONY: bench-rsync

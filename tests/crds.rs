@@ -397,17 +397,22 @@ fn every_field_has_a_description() {
 }
 
 #[test]
-fn the_columns_of_a_table_are_volsyncs() {
+fn the_columns_of_a_table_are_volsyncs_then_what_is_going_on() {
     let shared = [
         json!({"name": "Last sync", "jsonPath": ".status.lastSyncTime", "type": "string", "format": "date-time"}),
         json!({"name": "Duration", "jsonPath": ".status.lastSyncDuration", "type": "string"}),
         json!({"name": "Next sync", "jsonPath": ".status.nextSyncTime", "type": "string", "format": "date-time"}),
     ];
+    let condition = |field: &str| format!(".status.conditions[?(@.type=='Synchronizing')].{field}");
+    let ours = [
+        json!({"name": "State", "jsonPath": condition("reason"), "type": "string"}),
+        json!({"name": "Message", "jsonPath": condition("message"), "type": "string", "priority": 1}),
+    ];
+    let shared = [&shared[..], &ours].concat();
     let first = json!({"name": "Source", "jsonPath": ".spec.sourcePVC", "type": "string"});
     let columns = |crd: &Value| crd["spec"]["versions"][0]["additionalPrinterColumns"].clone();
     assert_eq!(columns(&destination()), json!(shared));
-    let [one, two, three] = shared;
-    assert_eq!(columns(&source()), json!([first, one, two, three]));
+    assert_eq!(columns(&source()), json!([&[first], &shared[..]].concat()));
 }
 
 #[test]

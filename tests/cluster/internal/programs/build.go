@@ -31,7 +31,8 @@ func (b *builder) build(ctx context.Context, t target, dir string) error {
 	if err := os.MkdirAll(part, 0o755); err != nil {
 		return err
 	}
-	args := append([]string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", t.ldflags, "-o", part + "/"}, t.packages...)
+	// Nobody debugs these programs, so nothing that a debugger wants is written.
+	args := append([]string{"build", "-v", "-trimpath", "-buildvcs=false", "-gcflags", "all=-dwarf=false", "-ldflags", t.ldflags, "-o", part + "/"}, t.packages...)
 	if _, err := b.goTool(ctx, t, started, args...); err != nil {
 		return err
 	}
