@@ -10,7 +10,7 @@ use crate::dirs::open_beneath;
 use crate::listing::Listing;
 use crate::metadata::Kind;
 use crate::names::Name;
-use crate::tree::metadata_at;
+use crate::tree::{metadata_at, metadata_of};
 
 /// How many entries were removed, by kind, as rsync's deletion statistics have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +51,7 @@ impl Removed {
 ///
 /// # Errors
 /// The kernel's, with the work done until then counted in `removed`. An entry that is gone already is no error; a
-/// directory on which a file system is mounted is (`EBUSY`).
+/// directory on which a file system is mounted is (`EBUSY`), and what is in that is not touched.
 pub fn remove(dir: BorrowedFd<'_>, name: Name<'_>, removed: &mut Removed) -> Result<(), Errno> {
     let kind = match metadata_at(dir, name) {
         Err(Errno::NOENT) => return Ok(()),
@@ -71,8 +71,12 @@ pub fn remove(dir: BorrowedFd<'_>, name: Name<'_>, removed: &mut Removed) -> Res
 fn remove_beneath(dir: BorrowedFd<'_>, name: Name<'_>, removed: &mut Removed) -> Result<(), Errno> {
     let mut path = name.bytes().to_vec();
     let mut listing = Listing::default();
+    let device = metadata_of(dir)?.identity.device;
     loop {
         let here = open_to_empty(dir, &path)?;
+        if metadata_of(&here)?.identity.device != device {
+            return Err(Errno::BUSY);
+        }
         listing.read_open(here.as_fd())?;
         let mut deeper = None;
         for (child, file_type) in listing.iter() {
