@@ -11,6 +11,7 @@ use std::thread;
 
 use doppel_contract::{Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict};
 use doppel_rsync::outcome::{Outcome, Peer};
+use doppel_rsync::proto::arguments::{Extra, Keep};
 use doppel_rsync::push::{self, PushOptions, Pushed};
 use doppel_rsync::upload::{self, COMPLETE, CONTROL, SYMLINKS};
 use doppel_transport::address::Address;
@@ -61,6 +62,8 @@ struct Source<'r> {
 struct Trouble {
     came: Came,
     failure: Failure,
+    /// The destination would take the rest.
+    not_taken: Option<Extra>,
 }
 
 fn prepare<'r>(
@@ -85,7 +88,7 @@ impl Source<'_> {
             let (came, trouble) = match self.attempt() {
                 Ok(outcome) if outcome.left_out.is_empty() => return Ok(outcome),
                 Ok(outcome) => (Came::Incomplete, Ok(outcome)),
-                Err(Trouble { came, failure }) => (came, Err(failure)),
+                Err(Trouble { came, failure, not_taken: _ }) => (came, Err(failure)),
             };
             if let Some(interruption) = self.switch.interruption(trouble.as_ref().err()) {
                 return Err(interruption);
@@ -118,8 +121,7 @@ impl Source<'_> {
     fn attempt(&self) -> Result<Outcome, Trouble> {
         self.counters.restart();
         self.counters.phase(Phase::Connecting);
-        let Pushed { outcome, symlinks } =
-            self.over_a_connection(|connection| push::push(connection, &self.tree, &self.options, self.counters))?;
+        let Pushed { outcome, symlinks } = self.push()?;
         if !outcome.left_out.is_empty() {
             return Ok(outcome);
         }
@@ -131,17 +133,38 @@ impl Source<'_> {
         Ok(outcome)
     }
 
+    /// Sends the tree, without what the destination refuses to keep.
+    fn push(&self) -> Result<Pushed, Trouble> {
+        let mut keep = Keep::ALL;
+        loop {
+            let pushed = self.over_a_connection(|connection| {
+                push::push_keeping(connection, &self.tree, &self.options, keep, self.counters)
+            });
+            match pushed {
+                // Each time something less is kept, so this ends.
+                Err(Trouble { not_taken: Some(extra), .. }) if keep.has(extra) => {
+                    tracing::warn!(what = extra.words(), "The destination refuses to keep something");
+                    keep = keep.without(extra);
+                }
+                pushed => return pushed,
+            }
+        }
+    }
+
     fn over_a_connection<T>(
         &self,
         session: impl FnOnce(Streams<'_>) -> Result<T, doppel_rsync::error::Error>,
     ) -> Result<T, Trouble> {
         let mut connection = self.client.connect(&self.address).map_err(|error| {
             let came = if before_the_door(&error) { Came::NobodyThere } else { Came::Failed };
-            Trouble { came, failure: Failure::from(&error) }
+            Trouble { came, failure: Failure::from(&error), not_taken: None }
         })?;
         let Connection { reader, writer, .. } = &mut connection;
         let done = session(push::Connection { reader, writer });
-        let done = done.map_err(|error| Trouble { came: Came::Failed, failure: Failure::from(&error) })?;
+        let done = done.map_err(|error| {
+            let not_taken = if let doppel_rsync::error::Error::NotTaken(extra) = error { Some(extra) } else { None };
+            Trouble { came: Came::Failed, failure: Failure::from(&error), not_taken }
+        })?;
         // The session said goodbye within the protocol; how the connection ends changes nothing any more.
         if let Err(error) = connection.finish(FAREWELL) {
             tracing::debug!(%error, "The connection did not end in order");

@@ -25,6 +25,9 @@ pub enum Error {
     /// The client asks for something that is not supported.
     #[error("the peer's request was refused: {0}")]
     Arguments(#[from] arguments::Refused),
+    /// The daemon refuses to keep something that can be done without.
+    #[error("the peer does not keep {}", .0.words())]
+    NotTaken(arguments::Extra),
     /// The peer gave up.
     #[error("the peer failed (rsync exit code {code}): {text}")]
     PeerFailed {
@@ -65,9 +68,12 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Network(_) | Self::Closed => Fault::Network,
-            Self::Malformed(_) | Self::Refused(_) | Self::Arguments(_) | Self::PeerFailed { .. } | Self::Busy => {
-                Fault::Peer
-            }
+            Self::Malformed(_)
+            | Self::Refused(_)
+            | Self::Arguments(_)
+            | Self::NotTaken(_)
+            | Self::PeerFailed { .. }
+            | Self::Busy => Fault::Peer,
             Self::EmptySource { .. } => Fault::User,
             Self::Volume(_) => Fault::Volume,
             Self::TooLarge { .. } | Self::Resources(_) => Fault::Ours,
@@ -82,6 +88,7 @@ impl Error {
             | Self::Closed
             | Self::Malformed(_)
             | Self::Refused(_)
+            | Self::NotTaken(_)
             | Self::PeerFailed { .. }
             | Self::Volume(_)
             | Self::Resources(_)

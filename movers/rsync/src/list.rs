@@ -78,8 +78,16 @@ struct Target {
 pub(crate) struct Owner {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// The number of its access control list, and of the one that new entries inherit.
+    pub(crate) extras: Extras,
+}
+
+/// The numbers of what an entry has beyond its metadata, which most entries share with many others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Extras {
+    /// Its access control list, and the one that new entries inherit.
     pub(crate) acls: [Option<u32>; 2],
+    /// Its set of extended attributes.
+    pub(crate) xattrs: Option<u32>,
 }
 
 /// A list is not longer: its memory is bounded by this, and so are the states kept for each entry.
@@ -108,7 +116,7 @@ impl FileList {
         place: (DirectoryId, Option<Name<'_>>),
         wire: &WireEntry,
         detail: Detail<'_>,
-        acls: [Option<u32>; 2],
+        extras: Extras,
     ) -> Result<u32, Error> {
         let too_large = || Error::TooLarge { limit: MAX_ENTRIES as u64 };
         let index = u32::try_from(self.entries.len()).map_err(|_| too_large())?;
@@ -120,7 +128,7 @@ impl FileList {
             Some(name) => self.names.push(name).map_err(|_| too_large())?,
             None => NameId::default(),
         };
-        let owner = self.owner_number(Owner { uid: wire.uid, gid: wire.gid, acls });
+        let owner = self.owner_number(Owner { uid: wire.uid, gid: wire.gid, extras });
         let detail = match detail {
             Detail::None => 0,
             Detail::Directory(id) => id.0,
@@ -213,7 +221,7 @@ impl FileList {
     }
 
     pub(crate) fn owner(&self, entry: &Entry) -> Owner {
-        let nobody = Owner { uid: 0, gid: 0, acls: [None, None] };
+        let nobody = Owner { uid: 0, gid: 0, extras: Extras::default() };
         self.owners.get(entry.owner as usize).copied().unwrap_or(nobody)
     }
 

@@ -20,3 +20,4 @@ pub mod negotiate;
 pub mod request;
 pub mod sums;
 pub mod token;
+pub mod xattr;

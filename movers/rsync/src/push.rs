@@ -5,19 +5,20 @@
 //! caller's thread.
 
 pub(crate) mod content;
+mod extras;
 pub(crate) mod scan;
 pub(crate) mod search;
 pub(crate) mod send;
 
 use std::io::{Read, Write};
 
-use doppel_contract::{EmptySource, Line, Phase};
+use doppel_contract::{EmptySource, LeftOut, Line, Phase};
 use doppel_volume::monitor::Monitor;
 use doppel_volume::tree::{LOST_AND_FOUND, Tree};
 
 use crate::error::Error;
 use crate::outcome::{Outcome, Peer};
-use crate::proto::arguments::{Arguments, Keep};
+use crate::proto::arguments::{Arguments, Extra, Keep};
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
 use crate::push::content::TreeContent;
@@ -68,20 +69,34 @@ pub fn push<R: Read, W: Write>(
     options: &PushOptions,
     monitor: &dyn Monitor,
 ) -> Result<Pushed, Error> {
+    push_keeping(connection, tree, options, Keep::ALL, monitor)
+}
+
+/// As [`push`], without what a daemon does not take: see [`Error::NotTaken`].
+///
+/// # Errors
+/// As there.
+pub fn push_keeping<R: Read, W: Write>(
+    connection: Connection<R, W>,
+    tree: &Tree,
+    options: &PushOptions,
+    keep: Keep,
+    monitor: &dyn Monitor,
+) -> Result<Pushed, Error> {
     monitor.phase(Phase::Connecting);
     let mut reader = Reader::new(connection.reader);
     let mut writer = Writer::new(connection.writer);
     let (protocol, peer) = client::enter(&mut reader, &mut writer, DATA)?;
     reader.messages().peer = peer;
     let guarded = options.empty_source == EmptySource::Refuse && tree.entries_in_root()? == 0;
-    let arguments = arguments(peer, guarded);
+    let arguments = arguments(peer, keep, guarded);
     let agreed = client::negotiate(&mut reader, &mut writer, protocol, &arguments)?;
 
     monitor.phase(Phase::Walking);
     let mut scratch = Vec::new();
     Filter::root_entry(LOST_AND_FOUND).write(&mut scratch);
     writer.put(&scratch)?;
-    let scan::Scanned { list, mut left_out, mut remarks, errors } =
+    let scan::Scanned { list, xattrs, mut left_out, mut remarks, errors } =
         scan::send_list(tree, &mut writer, scan::layout(&arguments.keep, protocol), monitor)?;
     if peer == Peer::Doppel {
         for problem in &left_out.first {
@@ -90,7 +105,7 @@ pub fn push<R: Read, W: Write>(
     }
 
     monitor.phase(Phase::Transferring);
-    let content = TreeContent::new(tree, &list, monitor);
+    let content = TreeContent::new(tree, &list, &xattrs, monitor);
     let mut sender = Sender::new(reader, writer, agreed, content);
     let end = sender.run(errors);
     let (mut reader, writer, content) = sender.into_parts();
@@ -102,6 +117,11 @@ pub fn push<R: Read, W: Write>(
         return Err(Error::EmptySource { destination: None });
     }
     add_peers_problems(&mut left_out, &report);
+    add_all(&mut remarks, &report.remarks);
+    for extra in [Extra::Acls, Extra::Xattrs].into_iter().filter(|extra| !keep.has(*extra)) {
+        let why = format!("{} are not kept: the destination refuses them", extra.words());
+        remarks.add(Line::new("the volume's root"), Line::new(why));
+    }
     tally.entries = u64::from(list.len());
     tally.bytes = scan::bytes(&list);
     tally.deleted = deleted;
@@ -114,9 +134,9 @@ pub fn push<R: Read, W: Write>(
     Ok(Pushed { outcome: Outcome { tally, left_out, remarks, peer }, symlinks })
 }
 
-fn arguments(peer: Peer, guarded: bool) -> Arguments {
+fn arguments(peer: Peer, keep: Keep, guarded: bool) -> Arguments {
     Arguments {
-        keep: Keep::ALL,
+        keep,
         recursive: true,
         one_file_system: true,
         sparse: true,
@@ -129,13 +149,17 @@ fn arguments(peer: Peer, guarded: bool) -> Arguments {
     }
 }
 
-fn add_peers_problems(left_out: &mut doppel_contract::LeftOut, report: &PeerReport) {
-    for problem in &report.problems.first {
-        left_out.add(problem.path.clone(), problem.why.clone());
-    }
-    left_out.count += report.problems.count - report.problems.first.len() as u64;
+fn add_peers_problems(left_out: &mut LeftOut, report: &PeerReport) {
+    add_all(left_out, &report.problems);
     let silent = report.problems.is_empty() && report.errors.has(IoErrors::GENERAL);
     if silent {
         left_out.add(Line::new("said by the peer"), Line::new("something could not be stored"));
     }
+}
+
+fn add_all(to: &mut LeftOut, from: &LeftOut) {
+    for problem in &from.first {
+        to.add(problem.path.clone(), problem.why.clone());
+    }
+    to.count += from.count - from.first.len() as u64;
 }

@@ -14,6 +14,7 @@ mod control;
 mod deletion;
 mod directories;
 mod entries;
+mod extras;
 mod generator;
 mod links;
 mod receiver;
@@ -150,7 +151,9 @@ fn give_up<R: Read, W: Write>(reader: &mut Reader<R>, writer: &mut Writer<W>, er
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
         Error::EmptySource { .. } => return error,
-        Error::Refused(_) | Error::TooLarge { .. } | Error::Resources(_) | Error::Busy => exit::STREAM,
+        Error::Refused(_) | Error::NotTaken(_) | Error::TooLarge { .. } | Error::Resources(_) | Error::Busy => {
+            exit::STREAM
+        }
     };
     let text = doppel_contract::Line::new(error.to_string());
     let told = writer

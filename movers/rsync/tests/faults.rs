@@ -18,7 +18,10 @@ use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use support::faulty::{Cut, Every, child, is_child, text, unprivileged};
 use support::stock::{Daemon, VolSync, with_doppel_daemon};
-use support::{assert_same, describe, noise, pair, set_time, sync, tree_of_everything, two, write};
+use support::{
+    ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, tree_of_everything,
+    two, write, xattr,
+};
 
 const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
 
@@ -250,6 +253,39 @@ fn what_an_unprivileged_destination_cannot_keep_is_remarked_and_no_failure() {
     let (pushed, served) = sync(source.path(), destination.path());
     assert!(pushed.left_out.is_empty() && served.remarks.is_empty(), "{pushed:?} {served:?}");
     assert_same(source.path(), destination.path());
+}
+
+#[test]
+fn an_unprivileged_destination_keeps_the_attributes_of_users_and_remarks_once_on_the_others() {
+    assert!(rustix::process::geteuid().is_root(), "this test gives files away: run it as root");
+    let (source, destination) = two();
+    for name in ["both", "users", "forbidden"] {
+        write(&source.path().join(name), "x");
+        set_xattr(&source.path().join(name), "user.short", "u");
+        set_xattr(&source.path().join(name), "user.long", [b'l'; 100]);
+    }
+    for name in ["trusted.a", "trusted.b", "trusted.long"] {
+        set_xattr(&source.path().join("both"), name, [b't'; 50]);
+    }
+    set_xattr(&source.path().join("users"), ACCESS, acl(5));
+    std::fs::set_permissions(source.path().join("forbidden"), PermissionsExt::from_mode(0o400)).unwrap();
+    for path in ["", "both", "users", "forbidden"] {
+        chown(source.path().join(path), Some(65534), Some(65534)).unwrap();
+    }
+    chown(destination.path(), Some(65534), Some(65534)).unwrap();
+    for round in 0..3 {
+        let (pushed, text) = to_process(source.path(), destination.path(), NOBODY);
+        let pushed = pushed.unwrap();
+        assert!(pushed.left_out.is_empty(), "{pushed:?}");
+        assert_eq!(pushed.tally.files_sent, if round == 0 { 3 } else { 0 });
+        assert!(text.contains("left out 0 [] remarks 1 [both: could not keep extended attributes"), "{text}");
+        assert_same_but(source.path(), destination.path(), &["both"]);
+        assert_eq!(xattr(&destination.path().join("both"), b"user.long"), Some(vec![b'l'; 100]));
+        // Also of a file that its owner may not write to.
+        set_xattr(&source.path().join("forbidden"), "user.short", format!("round {round}"));
+        set_xattr(&source.path().join("forbidden"), "user.long", format!("round {round:0100}"));
+        set_xattr(&destination.path().join("forbidden"), "user.extraneous", "x");
+    }
 }
 
 #[test]

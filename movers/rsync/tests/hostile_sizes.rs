@@ -57,7 +57,8 @@ fn a_zstd_bomb_is_unpacked_piece_by_piece_and_a_broken_stream_refused() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let cage = Cage::new();
     let packed = zstd::encode_all(&vec![0_u8; 256 << 20][..], 19).unwrap();
-    let mut arguments = Arguments { keep: Keep::ALL, compress: true, numeric_ids: true, ..Arguments::default() };
+    let keep = Keep { acls: false, xattrs: false, ..Keep::ALL };
+    let mut arguments = Arguments { keep, compress: true, numeric_ids: true, ..Arguments::default() };
     arguments.path = b"data/".to_vec();
     let mut preamble = b"@RSYNCD: 31.0 md5\ndata\n".to_vec();
     preamble.extend(arguments.encode());

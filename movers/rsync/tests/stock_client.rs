@@ -169,8 +169,7 @@ fn what_is_not_supported_is_refused_by_name_and_leaves_nothing() {
     write(&source.path().join("f"), "x");
     let from = format!("{}/", source.path().display());
     for (arguments, named) in [
-        (&["-aX"][..], "-X"),
-        (&["-a", "--inplace"], "--inplace"),
+        (&["-a", "--inplace"][..], "--inplace"),
         (&["-a", "--delete-excluded"], "--delete-excluded"),
         (&["-an"], "-n"),
         (&["-a", "--backup"], "-b"),

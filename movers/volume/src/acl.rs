@@ -1,8 +1,5 @@
 //! POSIX access control lists, as the kernel keeps them in extended attributes (acl(5), `posix_acl_xattr.h`).
 
-use std::os::fd::AsRawFd;
-
-use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::attributes::Object;
@@ -67,36 +64,62 @@ pub fn encode(mut rules: Vec<Rule>) -> Vec<u8> {
     bytes
 }
 
+/// The rules of such an attribute; `None` when it is none of this version.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Vec<Rule>> {
+    let (version, rules) = bytes.split_first_chunk::<4>()?;
+    let (rules, rest) = rules.as_chunks::<8>();
+    if u32::from_le_bytes(*version) != VERSION || !rest.is_empty() {
+        return None;
+    }
+    let rule = |[tag, tag_high, may, may_high, id @ ..]: &[u8; 8]| {
+        let id = u32::from_le_bytes(*id);
+        let whom = match u16::from_le_bytes([*tag, *tag_high]) {
+            0x01 => Whom::Owner,
+            0x02 => Whom::User(id),
+            0x04 => Whom::OwningGroup,
+            0x08 => Whom::Group(id),
+            0x10 => Whom::Mask,
+            0x20 => Whom::Other,
+            _ => return None,
+        };
+        (*may_high == 0 && *may <= 7).then_some(Rule { whom, may: *may })
+    };
+    rules.iter().map(rule).collect()
+}
+
+impl Which {
+    /// The attribute that has it.
+    pub(crate) fn attribute(self) -> &'static str {
+        match self {
+            Self::Access => "system.posix_acl_access",
+            Self::Default => "system.posix_acl_default",
+        }
+    }
+}
+
 impl Object<'_> {
+    /// Reads one of the entry's lists over `acl`; whether it has it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn acl(self, which: Which, acl: &mut Vec<u8>) -> Result<bool, Errno> {
+        self.attribute(which.attribute().as_bytes(), acl)
+    }
+
     /// Gives the entry a list, or takes it away. Whether that was possible: not every file system has lists, and not
     /// every entry is ours.
     ///
     /// # Errors
     /// The kernel's, other than that.
     pub fn set_acl(self, which: Which, acl: Option<&[u8]>) -> Result<bool, Errno> {
-        let name = match which {
-            Which::Access => "system.posix_acl_access",
-            Which::Default => "system.posix_acl_default",
-        };
-        let result = match self {
-            Self::Open(fd) => match acl {
-                Some(acl) => rustix::fs::fsetxattr(fd, name, acl, XattrFlags::empty()),
-                None => rustix::fs::fremovexattr(fd, name),
-            },
-            Self::Named(dir, entry) => {
-                // As for permissions: an `O_PATH` descriptor is the entry itself, and /proc names it.
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file = rustix::fs::openat(dir, entry.bytes(), flags, Mode::empty())?;
-                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-                match acl {
-                    Some(acl) => rustix::fs::setxattr(path, name, acl, XattrFlags::empty()),
-                    None => rustix::fs::removexattr(path, name),
-                }
-            }
+        let name = which.attribute().as_bytes();
+        let result = match acl {
+            Some(acl) => self.set_attribute(name, acl),
+            None => self.remove_attribute(name),
         };
         match result {
             Ok(()) => Ok(true),
-            Err(Errno::NODATA) if acl.is_none() => Ok(true),
             Err(Errno::OPNOTSUPP) => Ok(acl.is_none()),
             Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) => Ok(false),
             Err(errno) => Err(errno),
@@ -132,8 +155,24 @@ mod tests {
         let path = root.path().join("f");
         let len = rustix::fs::getxattr(&path, "system.posix_acl_access", &mut kept[..]).unwrap();
         assert_eq!(kept[..len], bytes);
+        let mut read = Vec::new();
+        assert!(object.acl(Which::Access, &mut read).unwrap());
+        assert_eq!(encode(decode(&read).unwrap()), bytes);
+        assert!(!object.acl(Which::Default, &mut read).unwrap());
         assert!(object.set_acl(Which::Access, None).unwrap());
         assert!(object.set_acl(Which::Access, None).unwrap(), "there is none any more");
         assert_eq!(rustix::fs::getxattr(&path, "system.posix_acl_access", &mut kept[..]), Err(Errno::NODATA));
+    }
+    #[test]
+    fn what_is_no_list_is_not_taken_for_one() {
+        let good = encode(vec![Rule { whom: Whom::Owner, may: 6 }]);
+        assert!(decode(&good).is_some());
+        for (place, byte) in [(0, 3), (4, 3), (6, 8), (7, 1)] {
+            let mut bad = good.clone();
+            bad[place] = byte;
+            assert_eq!(decode(&bad), None, "byte {place}");
+        }
+        assert_eq!(decode(&good[..11]), None);
+        assert_eq!(decode(&[]), None);
     }
 }

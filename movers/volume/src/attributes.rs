@@ -38,6 +38,10 @@ pub struct Lost {
     pub permissions: bool,
     /// The time.
     pub modified: bool,
+    /// An access control list.
+    pub acl: bool,
+    /// An extended attribute, or more.
+    pub extended: bool,
 }
 
 impl Lost {
@@ -55,10 +59,23 @@ impl Lost {
             (self.group, "group"),
             (self.permissions, "permissions"),
             (self.modified, "modification time"),
+            (self.acl, "access control list"),
+            (self.extended, "extended attributes"),
         ];
         let lost: Vec<&str> = all.iter().filter(|(lost, _)| *lost).map(|(_, words)| *words).collect();
-        format!("could not keep {} without privilege", lost.join(", "))
+        // Every file system has the others.
+        let or = if self.acl || self.extended { ", or on this file system" } else { "" };
+        format!("could not keep {} without privilege{or}", lost.join(", "))
     }
+}
+
+/// Whether an entry got another owner or group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chowned {
+    /// It did.
+    Yes,
+    /// It kept those that it had.
+    No,
 }
 
 /// What this process was found not to be allowed, so that it does not ask a hundred thousand times.
@@ -84,13 +101,38 @@ impl Object<'_> {
     /// The kernel's, except for what an unprivileged process cannot do: that is returned.
     pub fn apply(self, have: &Metadata, wanted: &Wanted, powers: &Powers) -> Result<Lost, Errno> {
         let mut lost = Lost::default();
+        let chowned = self.apply_owner(have, wanted, powers, &mut lost)?;
+        self.apply_rest(have, wanted, chowned, &mut lost)?;
+        Ok(lost)
+    }
+
+    /// The first half of [`Object::apply`]: owner and group. Giving a file away takes capabilities from it, which are an
+    /// extended attribute (`security.capability`), so these come after it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_owner(
+        self,
+        have: &Metadata,
+        wanted: &Wanted,
+        powers: &Powers,
+        lost: &mut Lost,
+    ) -> Result<Chowned, Errno> {
         let uid = wanted.uid.filter(|uid| *uid != have.uid);
         let gid = wanted.gid.filter(|gid| *gid != have.gid);
-        let chowned = (uid.is_some() || gid.is_some()) && self.give_away(uid, gid, powers, &mut lost)?;
+        let changed = (uid.is_some() || gid.is_some()) && self.give_away(uid, gid, powers, lost)?;
+        Ok(if changed { Chowned::Yes } else { Chowned::No })
+    }
+
+    /// The second half of [`Object::apply`]: permissions, which may forbid to set extended attributes, and the time.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_rest(self, have: &Metadata, wanted: &Wanted, chowned: Chowned, lost: &mut Lost) -> Result<(), Errno> {
         if let Some(permissions) = wanted.permissions.filter(|_| have.kind != Kind::Symlink) {
-            let permissions = without_foreign_powers(permissions, have.kind, &mut lost);
+            let permissions = without_foreign_powers(permissions, have.kind, lost);
             // Changing the owner may clear setuid and setgid.
-            if permissions != have.permissions || (chowned && permissions & 0o6000 != 0) {
+            if permissions != have.permissions || (chowned == Chowned::Yes && permissions & 0o6000 != 0) {
                 match self.chmod(permissions) {
                     Err(Errno::PERM) => lost.permissions = true,
                     result => result?,
@@ -103,7 +145,7 @@ impl Object<'_> {
                 result => result?,
             }
         }
-        Ok(lost)
+        Ok(())
     }
 
     /// Whether anything was changed.
@@ -156,7 +198,7 @@ impl Object<'_> {
         }
     }
 
-    fn chmod(self, permissions: u32) -> Result<(), Errno> {
+    pub(crate) fn chmod(self, permissions: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(permissions);
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode),

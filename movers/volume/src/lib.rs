@@ -17,5 +17,7 @@ pub mod monitor;
 pub mod names;
 pub mod remove;
 pub mod replace;
+pub mod sparse;
 pub mod tree;
 pub mod walk;
+pub mod xattr;

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
+use crate::attributes::Object;
 use crate::dirs::open_beneath;
 use crate::error::Error;
 use crate::listing::{Listed, Listing};
@@ -68,6 +69,8 @@ pub struct Found<'w> {
     pub metadata: Metadata,
     /// What else there is to know of its kind.
     pub detail: Detail<'w>,
+    /// The entry itself, for its access control lists and extended attributes; not of a directory that is passed by.
+    pub object: Option<Object<'w>>,
 }
 
 /// What only some kinds have.
@@ -153,7 +156,8 @@ impl<'t> Walk<'t> {
             },
             _ => Detail::Plain,
         };
-        Visit::Entry(Found { parent: level.number, name, metadata, detail })
+        let object = Some(Object::Named(fd.as_fd(), name));
+        Visit::Entry(Found { parent: level.number, name, metadata, detail, object })
     }
 
     fn visit_directory(&mut self, listed: Listed) -> Visit<'_> {
@@ -179,7 +183,9 @@ impl<'t> Walk<'t> {
             return gone(&self.path, b"");
         };
         let name = level.listing.name(listed);
-        Visit::Entry(Found { parent, name, metadata, detail: Detail::Directory(number, content) })
+        let opened = self.levels.get(parent_level + 1).and_then(|level| level.fd.as_ref());
+        let object = opened.map(|fd| Object::Open(fd.as_fd()));
+        Visit::Entry(Found { parent, name, metadata, detail: Detail::Directory(number, content), object })
     }
 
     /// Opens the directory at `self.path` and makes it the top level, if it is ours to read.

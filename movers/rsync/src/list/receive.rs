@@ -7,11 +7,12 @@ use doppel_volume::metadata::Kind;
 use doppel_volume::names;
 
 use crate::error::Error;
-use crate::list::{Detail, DirectoryId, FileList};
+use crate::list::{Detail, DirectoryId, Extras, FileList};
 use crate::proto::acl::AclTable;
 use crate::proto::entry::{Decoded, EntryDecoder, HardLink, Layout, WireEntry, skip_names};
 use crate::proto::frame::IoErrors;
 use crate::proto::input::{Input, Malformed};
+use crate::proto::xattr::XattrTable;
 
 /// What a peer sent as its list.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Received {
     pub(crate) errors: IoErrors,
     /// Access control lists of entries, and those that new entries inherit.
     pub(crate) acls: [AclTable; 2],
+    /// Extended attributes of entries.
+    pub(crate) xattrs: XattrTable,
 }
 
 /// Lists of names of users and groups follow the entries.
@@ -36,6 +39,7 @@ impl Received {
         let mut reading = Reading {
             list: FileList::new(),
             acls: [AclTable::default(), AclTable::default()],
+            xattrs: XattrTable::default(),
             directories: HashMap::from([(Box::default(), Slot { id: DirectoryId::ROOT, listed: true })]),
             last: (Vec::new(), DirectoryId::ROOT),
         };
@@ -44,8 +48,8 @@ impl Received {
             match decoder.read(input, |position| reading.list.wire(position))? {
                 Decoded::End(errors) => break errors,
                 Decoded::Entry(entry) => {
-                    let acls = reading.read_acls(input, layout, entry.kind)?;
-                    reading.add(decoder.path(), &entry, decoder.target(), acls)?;
+                    let extras = reading.read_extras(input, layout, entry.kind)?;
+                    reading.add(decoder.path(), &entry, decoder.target(), extras)?;
                 }
             }
         };
@@ -54,7 +58,7 @@ impl Received {
                 skip_names(input, ids.root_is_named)?;
             }
         }
-        let Reading { mut list, acls, directories, .. } = reading;
+        let Reading { mut list, acls, xattrs, directories, last: _ } = reading;
         // A file beneath something that is no directory of the list could end up beneath anything.
         if let Some((path, _)) = directories.iter().find(|(_, slot)| !slot.listed) {
             let path = Line::from_bytes(path);
@@ -64,13 +68,14 @@ impl Received {
         }
         drop(directories);
         list.sort();
-        Ok(Self { list, errors, acls })
+        Ok(Self { list, errors, acls, xattrs })
     }
 }
 
 struct Reading {
     list: FileList,
     acls: [AclTable; 2],
+    xattrs: XattrTable,
     directories: HashMap<Box<[u8]>, Slot>,
     /// The directory of the entry before.
     last: (Vec<u8>, DirectoryId),
@@ -83,27 +88,31 @@ struct Slot {
 }
 
 impl Reading {
-    fn read_acls<I: Input<Error = Error>>(
+    fn read_extras<I: Input<Error = Error>>(
         &mut self,
         input: &mut I,
         layout: Layout,
         kind: Kind,
-    ) -> Result<[Option<u32>; 2], Error> {
-        if !layout.acls || kind == Kind::Symlink {
-            return Ok([None, None]);
+    ) -> Result<Extras, Error> {
+        let mut extras = Extras::default();
+        if layout.acls && kind != Kind::Symlink {
+            let [access, default] = &mut self.acls;
+            let access = access.read(input)?;
+            let default = if kind == Kind::Directory { Some(default.read(input)?) } else { None };
+            extras.acls = [Some(access), default];
         }
-        let [access, default] = &mut self.acls;
-        let access = Some(access.read(input)?);
-        let default = if kind == Kind::Directory { Some(default.read(input)?) } else { None };
-        Ok([access, default])
+        if layout.xattrs {
+            extras.xattrs = Some(self.xattrs.read(input)?);
+        }
+        Ok(extras)
     }
 
-    fn add(&mut self, path: &[u8], entry: &WireEntry, target: &[u8], acls: [Option<u32>; 2]) -> Result<(), Error> {
+    fn add(&mut self, path: &[u8], entry: &WireEntry, target: &[u8], extras: Extras) -> Result<(), Error> {
         if path == b"." {
             if entry.kind != Kind::Directory {
                 return Err(Malformed::unexpected("a root that is not a directory").into());
             }
-            self.list.add((DirectoryId::ROOT, None), entry, Detail::Directory(DirectoryId::ROOT), acls)?;
+            self.list.add((DirectoryId::ROOT, None), entry, Detail::Directory(DirectoryId::ROOT), extras)?;
             return Ok(());
         }
         let (parent, name) = names::split(path)
@@ -126,7 +135,7 @@ impl Reading {
             (_, Kind::CharacterDevice | Kind::BlockDevice) => Detail::Device(entry.device),
             (_, Kind::File | Kind::Fifo | Kind::Socket) => Detail::None,
         };
-        self.list.add((parent, Some(name)), entry, detail, acls)?;
+        self.list.add((parent, Some(name)), entry, detail, extras)?;
         Ok(())
     }
 

@@ -62,6 +62,8 @@ pub struct Keep {
     pub permissions: bool,
     /// Access control lists (`-A`).
     pub acls: bool,
+    /// Extended attributes (`-X`).
+    pub xattrs: bool,
 }
 
 impl Keep {
@@ -74,8 +76,63 @@ impl Keep {
         specials: true,
         times: true,
         permissions: true,
-        acls: false,
+        acls: true,
+        xattrs: true,
     };
+}
+
+/// What a daemon may refuse to keep without a loss of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// Access control lists (`-A`).
+    Acls,
+    /// Extended attributes (`-X`).
+    Xattrs,
+}
+
+impl Extra {
+    /// The extra that a daemon speaks of when it refuses arguments (its configuration says `refuse options`, or it was
+    /// built without).
+    #[must_use]
+    pub fn named_in(text: &str) -> Option<Self> {
+        let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if names(&["--xattrs", "(-X)", "extended attributes"]) {
+            Some(Self::Xattrs)
+        } else if names(&["--acls", "(-A)", "ACLs"]) {
+            Some(Self::Acls)
+        } else {
+            None
+        }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Acls => "access control lists",
+            Self::Xattrs => "extended attributes",
+        }
+    }
+}
+
+impl Keep {
+    /// Whether this is kept.
+    #[must_use]
+    pub fn has(&self, extra: Extra) -> bool {
+        match extra {
+            Extra::Acls => self.acls,
+            Extra::Xattrs => self.xattrs,
+        }
+    }
+
+    /// All but this.
+    #[must_use]
+    pub fn without(self, extra: Extra) -> Self {
+        match extra {
+            Extra::Acls => Self { acls: false, ..self },
+            Extra::Xattrs => Self { xattrs: false, ..self },
+        }
+    }
 }
 
 /// Why arguments are refused.
@@ -189,6 +246,7 @@ impl Arguments {
                 b't' => self.keep.times = true,
                 b'p' => self.keep.permissions = true,
                 b'A' => self.keep.acls = true,
+                b'X' => self.keep.xattrs = true,
                 b'r' => self.recursive = true,
                 b'R' => self.relative = true,
                 b'x' => self.one_file_system = true,
@@ -255,6 +313,7 @@ impl Arguments {
             (keep.times, 't'),
             (keep.permissions, 'p'),
             (keep.acls, 'A'),
+            (keep.xattrs, 'X'),
             (self.recursive, 'r'),
             (self.relative, 'R'),
             (self.one_file_system, 'x'),
@@ -300,7 +359,7 @@ mod tests {
     #[test]
     fn volsyncs_arguments_are_understood() {
         let copy = parse("--server -lHogDtpArRxSze.iLsfxCIvu --log-format=%i --info=MISC2,STATS2 . data/").unwrap();
-        assert_eq!(copy.keep, Keep { acls: true, ..Keep::ALL });
+        assert_eq!(copy.keep, Keep { xattrs: false, ..Keep::ALL });
         assert!(copy.compress && copy.sparse && copy.relative && copy.itemize && !copy.delete);
         assert_eq!(copy.letters, b"iLsfxCIvu");
         let delete = parse(
@@ -318,7 +377,7 @@ mod tests {
         for (line, named) in [
             ("--server --sender -re.L . data/", "only receives"),
             ("--server -ne.L . data/", "-n"),
-            ("--server -Xe.L . data/", "-X"),
+            ("--server -Ue.L . data/", "-U"),
             ("--server -re.L --inplace . data/", "--inplace"),
             ("--server -re.L --delete-excluded . data/", "--delete-excluded"),
             ("--server -re.L --max-delete=5 . data/", "--max-delete=5"),
@@ -349,6 +408,20 @@ mod tests {
         let bytes = arguments.encode();
         let parsed = Arguments::parse(&read(&mut &bytes[..]).unwrap());
         assert_eq!(parsed, Parsed { arguments, refused: None });
+    }
+
+    #[test]
+    fn what_a_daemon_does_not_take_is_known_by_its_words() {
+        for (text, extra) in [
+            ("The server is configured to refuse --xattrs (-X)", Some(Extra::Xattrs)),
+            ("The server is configured to refuse --acls (-A)", Some(Extra::Acls)),
+            ("The server is configured to refuse --delete", None),
+            ("@ERROR: access denied", None),
+        ] {
+            assert_eq!(Extra::named_in(text), extra, "{text}");
+        }
+        let keep = Keep::ALL.without(Extra::Acls);
+        assert!(!keep.has(Extra::Acls) && keep.has(Extra::Xattrs) && !keep.without(Extra::Xattrs).xattrs);
     }
 
     #[test]

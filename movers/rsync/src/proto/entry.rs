@@ -23,6 +23,8 @@ pub struct Layout {
     pub numbered_specials: bool,
     /// Access control lists follow entries (`-A`).
     pub acls: bool,
+    /// Extended attributes follow entries, after those (`-X`).
+    pub xattrs: bool,
 }
 
 /// An entry as it is on the wire, but for its path and target.

@@ -11,6 +11,8 @@ pub struct Compatibility(pub u32);
 impl Compatibility {
     /// The list comes in parts, one directory at a time. We decline it.
     pub const INCREMENTAL: Self = Self(1);
+    /// Requests for extended attributes, and their values, are not left out of hard links.
+    pub const XATTRS_OF_LINKS: Self = Self(1 << 4);
     /// The seed goes before the block in MD5.
     pub const SEED_FIRST: Self = Self(1 << 5);
     /// The flags of entries are variable integers, and strings are negotiated.

@@ -15,6 +15,8 @@ impl Flags {
     pub const TIME: Self = Self(1 << 3);
     /// Its permissions differ.
     pub const PERMISSIONS: Self = Self(1 << 4);
+    /// Its extended attributes differ.
+    pub const XATTRS: Self = Self(1 << 8);
     /// A byte says where the old content is from.
     pub const BASIS_FOLLOWS: Self = Self(1 << 11);
     /// A name follows.

@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
 use doppel_contract::{LeftOut, Line, Problem};
+use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
 use doppel_volume::monitor::Monitor;
+use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{Tree, metadata_of, open_file};
 use rustix::io::Errno;
 
 use crate::list::FileList;
+use crate::proto::xattr::XattrTable;
 
 /// Gives the content of entries.
 pub(crate) trait Content {
@@ -26,6 +29,11 @@ pub(crate) trait Content {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno>;
     /// What was wrong with the entry that could not be read last, if that was not said yet.
     fn take_problem(&mut self) -> Option<Problem>;
+    /// The sets of extended attributes that the list has, and the number of the entry's, in a session that keeps them.
+    fn xattrs(&self, index: u32) -> Option<(&XattrTable, u32)>;
+    /// Reads the entry's extended attribute of this number in its set over `value`; whether that could be done. One that
+    /// vanished is empty.
+    fn xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> bool;
     /// Ends the reading; whether what was read is the content that the entry had at one moment.
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent;
 }
@@ -52,10 +60,12 @@ pub(crate) enum Consistent {
 
 /// The content of a tree's files.
 pub(crate) struct TreeContent<'t> {
+    tree: &'t Tree,
     list: &'t FileList,
+    xattrs: &'t XattrTable,
     dirs: Dirs<'t>,
     monitor: &'t dyn Monitor,
-    open: Option<(OwnedFd, Metadata)>,
+    open: Option<(Reading, Metadata)>,
     left_out: LeftOut,
     remarks: LeftOut,
     /// Entries in `left_out`, so that a second try does not count them again.
@@ -65,9 +75,11 @@ pub(crate) struct TreeContent<'t> {
 }
 
 impl<'t> TreeContent<'t> {
-    pub(crate) fn new(tree: &'t Tree, list: &'t FileList, monitor: &'t dyn Monitor) -> Self {
+    pub(crate) fn new(tree: &'t Tree, list: &'t FileList, xattrs: &'t XattrTable, monitor: &'t dyn Monitor) -> Self {
         Self {
+            tree,
             list,
+            xattrs,
             dirs: Dirs::new(tree),
             monitor,
             open: None,
@@ -83,10 +95,7 @@ impl<'t> TreeContent<'t> {
     pub(crate) fn finish(mut self, left_out: &mut LeftOut, remarks: &mut LeftOut) {
         self.reached(self.list.len());
         for (from, to) in [(&self.left_out, left_out), (&self.remarks, remarks)] {
-            for problem in &from.first {
-                to.add(problem.path.clone(), problem.why.clone());
-            }
-            to.count += from.count - from.first.len() as u64;
+            crate::push::add_all(to, from);
         }
     }
 
@@ -105,6 +114,18 @@ impl<'t> TreeContent<'t> {
         let metadata = metadata_of(&file)?;
         // Something else took its name. That is as good as if it had vanished.
         if metadata.kind == Kind::File { Ok((file, metadata)) } else { Err(Errno::NOENT) }
+    }
+
+    fn read_xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> Result<bool, Errno> {
+        let entry = self.list.get(index).ok_or(Errno::NOENT)?;
+        let set = self.list.owner(entry).extras.xattrs.ok_or(Errno::NODATA)?;
+        let attribute = self.xattrs.get(set).find(|attribute| attribute.number == number).ok_or(Errno::NODATA)?;
+        let object = if entry.is_root() {
+            Object::Open(self.tree.descriptor())
+        } else {
+            Object::Named(self.dirs.open(self.list.directory(entry.parent))?, self.list.name(entry))
+        };
+        object.attribute(attribute.name, value)
     }
 
     fn leave_out(&mut self, index: u32, why: Line) {
@@ -139,7 +160,7 @@ impl Content for TreeContent<'_> {
         }
         match self.open_entry(index) {
             Ok((file, metadata)) => {
-                self.open = Some((file, metadata));
+                self.open = Some((Reading::new(file, metadata.size), metadata));
                 Ok(metadata.size)
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => {
@@ -155,22 +176,39 @@ impl Content for TreeContent<'_> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let (file, _) = self.open.as_ref().ok_or(Errno::BADF)?;
-        loop {
-            match rustix::io::read(file, &mut *buffer) {
-                Err(Errno::INTR) => {}
-                result => return result,
-            }
-        }
+        let (reading, _) = self.open.as_mut().ok_or(Errno::BADF)?;
+        reading.read(buffer)
     }
 
     fn take_problem(&mut self) -> Option<Problem> {
         self.problem.take()
     }
 
+    fn xattrs(&self, index: u32) -> Option<(&XattrTable, u32)> {
+        let set = self.list.get(index).and_then(|entry| self.list.owner(entry).extras.xattrs);
+        // All entries have a set, if only an empty one, or none has.
+        set.map(|set| (self.xattrs, set))
+    }
+
+    fn xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> bool {
+        let why = match self.read_xattr(index, number, value) {
+            Ok(true) => return true,
+            Ok(false) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => {
+                value.clear();
+                let path = self.path(index);
+                self.remarks.add(path, Line::new("an extended attribute vanished before it was read"));
+                return true;
+            }
+            Err(errno) => format!("read an extended attribute: {}", std::io::Error::from(errno)),
+        };
+        value.clear();
+        self.leave_out(index, Line::new(why));
+        false
+    }
+
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
-        let Some((file, before)) = self.open.take() else { return Consistent::Broken };
-        match read.and_then(|()| metadata_of(&file)) {
+        let Some((reading, before)) = self.open.take() else { return Consistent::Broken };
+        match read.and_then(|()| metadata_of(reading.file())) {
             Ok(after) if after.size == before.size && after.modified == before.modified => Consistent::Yes,
             Ok(_) => Consistent::Changed,
             Err(errno) => {
@@ -215,6 +253,14 @@ impl Content for MemoryContent<'_> {
 
     fn take_problem(&mut self) -> Option<Problem> {
         None
+    }
+
+    fn xattrs(&self, _: u32) -> Option<(&XattrTable, u32)> {
+        None
+    }
+
+    fn xattr(&mut self, _: u32, _: u32, _: &mut Vec<u8>) -> bool {
+        true
     }
 
     fn close(&mut self, _: u32, _: Result<(), Errno>) -> Consistent {

@@ -4,23 +4,27 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use doppel_contract::{LeftOut, Line};
+use doppel_volume::attributes::Object;
 use doppel_volume::metadata::{Identity, Kind, Metadata};
 use doppel_volume::monitor::Monitor;
-use doppel_volume::names::join;
+use doppel_volume::names::{MAX_PATH, join};
 use doppel_volume::tree::Tree;
 use doppel_volume::walk::{self, Content, Found, Problem, Visit, Walk};
 
 use crate::error::Error;
-use crate::list::{Detail, DirectoryId, FileList};
+use crate::list::{Detail, DirectoryId, Extras, FileList};
 use crate::proto::arguments::Keep;
 use crate::proto::entry::{EntryEncoder, HardLink, Layout, WireEntry};
 use crate::proto::frame::IoErrors;
 use crate::proto::greeting::Protocol;
+use crate::proto::xattr::XattrTable;
+use crate::push::extras::ExtrasReader;
 use crate::stream::writer::Writer;
 
 /// The list that was sent, and what is not in it.
 pub(crate) struct Scanned {
     pub(crate) list: FileList,
+    pub(crate) xattrs: XattrTable,
     pub(crate) left_out: LeftOut,
     pub(crate) remarks: LeftOut,
     pub(crate) errors: IoErrors,
@@ -35,6 +39,7 @@ pub(crate) fn layout(keep: &Keep, protocol: Protocol) -> Layout {
         devices: keep.specials,
         numbered_specials: keep.specials && !protocol.is_31(),
         acls: keep.acls,
+        xattrs: keep.xattrs,
     }
 }
 
@@ -48,13 +53,16 @@ pub(crate) fn send_list<W: Write>(
     let mut scan = Scan {
         list: FileList::new(),
         encoder: EntryEncoder::new(layout),
+        extras: ExtrasReader::new(layout),
         links: HashMap::new(),
         path: Vec::new(),
         bytes: Vec::new(),
+        left_out: LeftOut::default(),
+        errors: IoErrors::default(),
     };
-    let (mut left_out, mut remarks, mut errors) = (LeftOut::default(), LeftOut::default(), IoErrors::default());
+    let mut remarks = LeftOut::default();
     let mut walk = Walk::new(tree)?;
-    scan.add_root(&tree.metadata()?)?;
+    scan.add_root(tree)?;
     while let Some(visit) = walk.next() {
         match visit {
             Visit::Entry(found) => {
@@ -66,40 +74,50 @@ pub(crate) fn send_list<W: Write>(
             }
             Visit::Problem(Problem::Vanished(error)) => {
                 remarks.add(error.path().clone(), error.why());
-                errors = errors.and(IoErrors::VANISHED);
+                scan.errors = scan.errors.and(IoErrors::VANISHED);
             }
-            Visit::Problem(Problem::Unreadable(error)) => {
-                left_out.add(error.path().clone(), error.why());
-                errors = errors.and(IoErrors::GENERAL);
-            }
+            Visit::Problem(Problem::Unreadable(error)) => scan.leave_out(error.path().clone(), error.why()),
         }
     }
-    EntryEncoder::end(&mut scan.bytes, errors);
+    EntryEncoder::end(&mut scan.bytes, scan.errors);
     writer.put(&scan.bytes)?;
     monitor.all_found();
-    Ok(Scanned { list: scan.list, left_out, remarks, errors })
+    let Scan { list, extras, left_out, errors, .. } = scan;
+    Ok(Scanned { list, xattrs: extras.into_xattrs(), left_out, remarks, errors })
 }
 
 struct Scan {
     list: FileList,
     encoder: EntryEncoder,
+    extras: ExtrasReader,
     /// The first entry of each inode that has several names.
     links: HashMap<Identity, u32>,
     path: Vec<u8>,
     bytes: Vec<u8>,
+    left_out: LeftOut,
+    errors: IoErrors,
 }
 
 impl Scan {
-    fn add_root(&mut self, metadata: &Metadata) -> Result<(), Error> {
-        let wire = wire(metadata, HardLink::No, false);
-        self.list.add((DirectoryId::ROOT, None), &wire, Detail::Directory(DirectoryId::ROOT), [None, None])?;
+    fn add_root(&mut self, tree: &Tree) -> Result<(), Error> {
+        let metadata = tree.metadata()?;
+        let wire = wire(&metadata, HardLink::No, false);
         self.encoder.write(&mut self.bytes, b".", &wire, &[]);
+        let extras = self.send_extras(Some(Object::Open(tree.descriptor())), &metadata)?;
+        self.list.add((DirectoryId::ROOT, None), &wire, Detail::Directory(DirectoryId::ROOT), extras)?;
         Ok(())
     }
 
     fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
-        let Found { parent, name, metadata, detail } = found;
+        let Found { parent, name, metadata, detail, object } = found;
         let parent = DirectoryId(parent.0);
+        join(&mut self.path, self.list.directory(parent), name.bytes());
+        if self.path.len() > MAX_PATH {
+            // The kernel takes no such path either: whoever made the entry did it from within its directory.
+            let why = format!("its path has {} bytes, of which at most {MAX_PATH} can be sent", self.path.len());
+            self.leave_out(Line::from_bytes(&self.path), Line::new(why));
+            return Ok(());
+        }
         let hard_link = match metadata.kind {
             Kind::Directory => HardLink::No,
             _ if metadata.links < 2 => HardLink::No,
@@ -113,13 +131,14 @@ impl Scan {
         };
         let passed_by = matches!(detail, walk::Detail::Directory(_, Content::PassedBy));
         let mut wire = wire(metadata, hard_link, passed_by);
+        let mut of_first = None;
         if let HardLink::Of(first) = hard_link
-            && let Some(same) = self.list.wire(first)
+            && let (Some(same), Some(entry)) = (self.list.wire(first), self.list.get(first))
         {
             // The peer takes everything from the first; what changed since must not get into what both remember.
             wire = WireEntry { hard_link, ..same };
+            of_first = Some(self.list.owner(entry).extras);
         }
-        join(&mut self.path, self.list.directory(parent), name.bytes());
         let (list_detail, target) = match (hard_link, detail) {
             (HardLink::Of(first), _) => (Detail::SameAs(first), &[][..]),
             (_, walk::Detail::Directory(..)) => (Detail::Directory(self.list.add_directory(&self.path)?), &[][..]),
@@ -128,9 +147,32 @@ impl Scan {
             (_, walk::Detail::Plain) if metadata.kind.is_device() => (Detail::Device(metadata.device_number), &[][..]),
             (_, walk::Detail::Plain) => (Detail::None, &[][..]),
         };
-        self.list.add((parent, Some(*name)), &wire, list_detail, [None, None])?;
         self.encoder.write(&mut self.bytes, &self.path, &wire, target);
+        let extras = match of_first {
+            Some(extras) => {
+                self.extras.send_again(&mut self.bytes, extras);
+                extras
+            }
+            None => self.send_extras(*object, metadata)?,
+        };
+        self.list.add((parent, Some(*name)), &wire, list_detail, extras)?;
         Ok(())
+    }
+
+    /// Sends the extras of the entry at `self.path`.
+    fn send_extras(&mut self, object: Option<Object<'_>>, metadata: &Metadata) -> Result<Extras, Error> {
+        let read = self.extras.read(object, metadata.permissions);
+        let (extras, sent) = self.extras.send(&mut self.bytes, metadata.kind)?;
+        if let Err(why) = read.and(sent) {
+            let path = if self.path.is_empty() { Line::new("the volume's root") } else { Line::from_bytes(&self.path) };
+            self.leave_out(path, why);
+        }
+        Ok(extras)
+    }
+
+    fn leave_out(&mut self, path: Line, why: Line) {
+        self.left_out.add(path, why);
+        self.errors = self.errors.and(IoErrors::GENERAL);
     }
 }
 

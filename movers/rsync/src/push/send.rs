@@ -11,9 +11,11 @@ use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
 use crate::proto::input::Malformed;
 use crate::proto::integer::read_count;
+use crate::proto::negotiate::Compatibility;
 use crate::proto::request::{Flags, Item};
 use crate::proto::sums::SumHead;
 use crate::proto::token::Token;
+use crate::proto::xattr;
 use crate::push::content::{Consistent, Content, Missing};
 use crate::push::search::{Piece, Signature, search};
 use crate::session::Agreed;
@@ -31,6 +33,8 @@ pub(crate) struct Sender<R, W, C> {
     incoming: IndexCoder,
     outgoing: IndexCoder,
     item: Item,
+    /// The extended attributes that were asked for with it, by their numbers, if that could be.
+    wanted: Option<Vec<u32>>,
     scratch: Vec<u8>,
     tally: Tally,
     /// What the peer knows of our errors.
@@ -60,6 +64,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             incoming: IndexCoder::default(),
             outgoing: IndexCoder::default(),
             item: Item::default(),
+            wanted: None,
             scratch: Vec::new(),
             tally: Tally::default(),
             told: IoErrors::default(),
@@ -137,6 +142,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
     fn answer(&mut self, index: u32, phase: u32) -> Result<(), Error> {
         let mut item = std::mem::take(&mut self.item);
         item.read(&mut self.reader)?;
+        self.read_xattr_request(index, item.flags)?;
         if index >= self.content.len() {
             return Err(Malformed::OutOfRange { what: "an index", value: index.into() }.into());
         }
@@ -147,12 +153,44 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             }
             self.transfer(index, &item)?;
         } else {
-            self.put(|outgoing, out| {
-                outgoing.write(out, Index::Entry(index));
-                item.write(out);
-            })?;
+            self.echo(index, &item)?;
         }
         self.item = item;
+        Ok(())
+    }
+
+    /// Repeats the item, with the extended attributes that were asked for.
+    fn echo(&mut self, index: u32, item: &Item) -> Result<(), Error> {
+        self.put(|outgoing, out| {
+            outgoing.write(out, Index::Entry(index));
+            item.write(out);
+        })?;
+        let Some(numbers) = self.wanted.take() else { return Ok(()) };
+        let (mut before, mut value) = (None, Vec::new());
+        for number in numbers {
+            if !self.content.xattr(index, number, &mut value) {
+                self.tell(IoErrors::GENERAL)?;
+            }
+            self.scratch.clear();
+            xattr::write_value(&mut self.scratch, before, number, &value);
+            self.writer.put(&self.scratch)?;
+            before = Some(number);
+        }
+        self.scratch.clear();
+        xattr::write_end(&mut self.scratch);
+        self.writer.put(&self.scratch)
+    }
+
+    /// Which extended attributes the peer lacks follows an item, if it lacks any.
+    fn read_xattr_request(&mut self, index: u32, flags: Flags) -> Result<(), Error> {
+        let Agreed { protocol, compatibility, .. } = self.agreed;
+        let follows = xattr::values_follow(flags, protocol.is_31(), compatibility.has(Compatibility::XATTRS_OF_LINKS));
+        self.wanted = None;
+        if follows && let Some((table, set)) = self.content.xattrs(index) {
+            let mut numbers = Vec::new();
+            xattr::read_request(&mut self.reader, table, set, &mut numbers)?;
+            self.wanted = Some(numbers);
+        }
         Ok(())
     }
 
@@ -163,11 +201,10 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             Ok(size) => size,
             Err(missing) => return self.withhold(index, missing),
         };
-        self.put(|outgoing, out| {
-            outgoing.write(out, Index::Entry(index));
-            item.write(out);
-            head.write(out);
-        })?;
+        self.echo(index, item)?;
+        self.scratch.clear();
+        head.write(&mut self.scratch);
+        self.writer.put(&self.scratch)?;
         let sum = match &signature {
             Some(signature) => self.send_changes(signature)?,
             None => self.send_whole(size)?,

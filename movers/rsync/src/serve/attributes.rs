@@ -1,22 +1,25 @@
 //! Giving entries the attributes that the list says.
 
 use doppel_contract::Line;
-use doppel_volume::acl::{Rule, Which, Whom, encode};
-use doppel_volume::attributes::{Object, Powers, Wanted};
+use doppel_volume::attributes::{Lost, Object, Powers, Wanted};
 use doppel_volume::metadata::{Kind, Metadata};
 use rustix::io::Errno;
 
+use crate::list::receive::Received;
 use crate::list::{Entry, FileList};
-use crate::proto::acl::{Acl, AclTable, Who};
 use crate::proto::arguments::Keep;
+use crate::proto::xattr::Values;
+use crate::serve::extras::{Extras, Lacking};
 use crate::serve::shared::Shared;
 
 /// Gives entries their attributes, and remarks on those that cannot be given.
 #[derive(Debug)]
 pub(super) struct Attributes<'s> {
     pub(super) list: &'s FileList,
-    pub(super) acls: &'s [AclTable; 2],
+    pub(super) received: &'s Received,
     pub(super) keep: Keep,
+    /// Whether this process may give attributes of the system's programs.
+    pub(super) privileged: bool,
     pub(super) powers: &'s Powers,
     pub(super) shared: &'s Shared,
 }
@@ -39,66 +42,106 @@ impl Attributes<'_> {
         }
     }
 
-    /// Gives them to `object`, which has `have`.
+    /// Gives them to `object`, which has `have`, and what it is to have beyond them; `values` are extended attributes that
+    /// came for it. Returns which ones are lacking.
     pub(super) fn apply(
         &self,
         entry: &Entry,
         object: Object<'_>,
         have: &Metadata,
         wanted: &Wanted,
+        values: &Values,
+    ) -> Result<Lacking, Errno> {
+        let mut lost = Lost::default();
+        let lacking = self.give(entry, (object, have), wanted, values, &mut lost)?;
+        self.remark(entry, lost);
+        Ok(lacking)
+    }
+
+    /// As [`Attributes::apply`], when everything that will come has come.
+    pub(super) fn apply_all(
+        &self,
+        entry: &Entry,
+        object: Object<'_>,
+        have: &Metadata,
+        wanted: &Wanted,
+        values: &Values,
     ) -> Result<(), Errno> {
-        let lost = object.apply(have, wanted, self.powers)?;
-        if !lost.nothing() {
-            self.remark(entry, Line::new(lost.words()));
+        let mut lost = Lost::default();
+        let lacking = self.give(entry, (object, have), wanted, values, &mut lost)?;
+        lost.extended |= lacking != Lacking::default();
+        self.remark(entry, lost);
+        Ok(())
+    }
+
+    /// Gives extended attributes that came for an entry after all else.
+    pub(super) fn give_late(
+        &self,
+        entry: &Entry,
+        object: Object<'_>,
+        have: &Metadata,
+        values: &Values,
+    ) -> Result<(), Errno> {
+        let mut lost = Lost::default();
+        let (lacking, opened_up) = Extras::read(self, object)?.give_xattrs(entry, have, values, &mut lost)?;
+        if opened_up {
+            let permissions = Some(have.permissions);
+            let wanted = Wanted { permissions, uid: None, gid: None, modified: None };
+            let opened = Metadata { permissions: have.permissions | 0o600, ..*have };
+            object.apply(&opened, &wanted, self.powers)?;
         }
-        if self.keep.acls && !self.apply_acls(entry, object)? {
-            self.remark(entry, Line::new("could not keep the access control list"));
+        // A directory is given everything once more in the end, and remarked on then.
+        if entry.kind() != Kind::Directory {
+            lost.extended |= lacking != Lacking::default();
+            self.remark(entry, lost);
         }
         Ok(())
     }
 
-    /// Gives the entry its access control lists, after its permissions, of which they are an extension.
-    fn apply_acls(&self, entry: &Entry, object: Object<'_>) -> Result<bool, Errno> {
-        let mut kept = true;
-        for ((number, table), which) in
-            self.list.owner(entry).acls.iter().zip(self.acls).zip([Which::Access, Which::Default])
-        {
-            let Some(acl) = number.and_then(|number| table.get(number)) else { continue };
-            let bytes = (!acl.is_empty()).then(|| encode(rules(acl, entry.permissions())));
-            kept &= object.set_acl(which, bytes.as_deref())?;
-        }
-        Ok(kept)
+    /// Which extended attributes of an entry must be asked for.
+    pub(super) fn lacking(&self, entry: &Entry, object: Object<'_>) -> Result<Lacking, Errno> {
+        if self.has_long(entry) { Extras::read(self, object)?.lacking(entry) } else { Ok(Lacking::default()) }
     }
 
-    fn remark(&self, entry: &Entry, why: Line) {
-        let mut path = Vec::new();
-        self.list.path(entry, &mut path);
-        self.shared.remark(Line::from_bytes(&path), why);
+    /// All extended attributes of an entry that must be asked for if it has none yet.
+    pub(super) fn all_lacking(&self, entry: &Entry) -> Lacking {
+        let set = self.list.owner(entry).extras.xattrs.filter(|_| self.keep.xattrs);
+        Lacking(set.into_iter().flat_map(|set| self.received.xattrs.long(set)).collect())
+    }
+
+    fn has_long(&self, entry: &Entry) -> bool {
+        let set = self.list.owner(entry).extras.xattrs.filter(|_| self.keep.xattrs);
+        set.is_some_and(|set| self.received.xattrs.long(set).next().is_some())
+    }
+
+    fn give(
+        &self,
+        entry: &Entry,
+        (object, have): (Object<'_>, &Metadata),
+        wanted: &Wanted,
+        values: &Values,
+        lost: &mut Lost,
+    ) -> Result<Lacking, Errno> {
+        let extras = Extras::read(self, object)?;
+        let chowned = object.apply_owner(have, wanted, self.powers, lost)?;
+        let (lacking, opened_up) = extras.give_xattrs(entry, have, values, lost)?;
+        let permissions = if opened_up { have.permissions | 0o600 } else { have.permissions };
+        object.apply_rest(&Metadata { permissions, ..*have }, wanted, chowned, lost)?;
+        extras.give_acls(entry, lost)?;
+        Ok(lacking)
+    }
+
+    /// Remarks on what could not be given, if anything.
+    fn remark(&self, entry: &Entry, lost: Lost) {
+        if !lost.nothing() {
+            let mut path = Vec::new();
+            self.list.path(entry, &mut path);
+            self.shared.remark(Line::from_bytes(&path), Line::new(lost.words()));
+        }
     }
 
     /// Whether a file is as the list says, so that its content need not be looked at.
     pub(super) fn is_unchanged(entry: &Entry, have: &Metadata) -> bool {
         have.kind == Kind::File && have.size == entry.size && have.modified == entry.modified()
     }
-}
-
-/// The rules of a list: what the wire leaves out is in the permissions.
-fn rules(acl: &Acl, permissions: u32) -> Vec<Rule> {
-    let bits = |shift: u32| u8::try_from(permissions >> shift & 7).unwrap_or_default();
-    let mut rules = vec![
-        Rule { whom: Whom::Owner, may: acl.user.unwrap_or(bits(6)) },
-        Rule { whom: Whom::OwningGroup, may: acl.group.unwrap_or(bits(3)) },
-        Rule { whom: Whom::Other, may: acl.other.unwrap_or(bits(0)) },
-    ];
-    for named in &acl.named {
-        let whom = match named.who {
-            Who::User => Whom::User(named.id),
-            Who::Group => Whom::Group(named.id),
-        };
-        rules.push(Rule { whom, may: named.may });
-    }
-    if !acl.named.is_empty() || acl.mask.is_some() {
-        rules.push(Rule { whom: Whom::Mask, may: acl.mask.unwrap_or(bits(3)) });
-    }
-    rules
 }

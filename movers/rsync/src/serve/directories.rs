@@ -11,6 +11,8 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::list::{DirectoryId, Entry, FileList};
+use crate::proto::xattr::Values;
+use crate::serve::extras::Lacking;
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 
@@ -56,11 +58,24 @@ impl Directories {
         }
     }
 
-    /// Makes a directory, if it is not there.
-    pub(super) fn make<'t>(&mut self, entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>) -> Result<State, Errno> {
+    /// Makes a directory, if it is not there. Returns also which extended attributes it lacks, so that they are there when
+    /// it is given all others.
+    pub(super) fn make<'t>(
+        &mut self,
+        entry: &Entry,
+        job: &Job<'t>,
+        dirs: &mut Dirs<'t>,
+    ) -> Result<(State, Lacking), Errno> {
         let made = self.make_one(entry, job, dirs);
         self.set_own(entry, made.unwrap_or(Presence::Broken));
-        made.map(|_| State::Stored)
+        match made? {
+            Presence::Old | Presence::New => {
+                let list = &job.received.list;
+                let object = Object::Named(dirs.open(list.directory(entry.parent))?, list.name(entry));
+                Ok((State::Stored, job.attributes.lacking(entry, object)?))
+            }
+            Presence::Absent | Presence::Broken => Ok((State::Stored, Lacking::default())),
+        }
     }
 
     fn make_one<'t>(&self, entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>) -> Result<Presence, Errno> {
@@ -133,7 +148,7 @@ fn finish_one<'t>(entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>) -> Result<(
         let root = job.tree.descriptor();
         let have = doppel_volume::tree::metadata_of(root)?;
         let wanted = job.attributes.wanted(entry, Some(&have));
-        return job.attributes.apply(entry, Object::Open(root), &have, &wanted);
+        return job.attributes.apply_all(entry, Object::Open(root), &have, &wanted, &Values::default());
     }
     let dir = dirs.open(list.directory(entry.parent))?;
     let name = list.name(entry);
@@ -142,5 +157,5 @@ fn finish_one<'t>(entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>) -> Result<(
         return Err(Errno::NOTDIR);
     }
     let wanted = job.attributes.wanted(entry, Some(&have));
-    job.attributes.apply(entry, Object::Named(dir, name), &have, &wanted)
+    job.attributes.apply_all(entry, Object::Named(dir, name), &have, &wanted, &Values::default())
 }

@@ -12,16 +12,24 @@ use doppel_volume::tree::metadata_at;
 use rustix::io::Errno;
 
 use crate::list::Entry;
+use crate::proto::xattr::Values;
+use crate::serve::extras::Lacking;
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::store::commit_over;
 
-/// Makes the entry, unless it is there already. `is_new` says that its directory is new, so that nothing is in it.
-pub(super) fn make<'t>(entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>, is_new: bool) -> Result<State, Errno> {
+/// Makes the entry, unless it is there already. `is_new` says that its directory is new, so that nothing is in it. Returns
+/// also which extended attributes it lacks.
+pub(super) fn make<'t>(
+    entry: &Entry,
+    job: &Job<'t>,
+    dirs: &mut Dirs<'t>,
+    is_new: bool,
+) -> Result<(State, Lacking), Errno> {
     let keep = job.arguments.keep;
     let kept = if entry.kind() == Kind::Symlink { keep.links } else { keep.specials };
     if !kept {
-        return Ok(State::Idle);
+        return Ok((State::Idle, Lacking::default()));
     }
     let list = &job.received.list;
     let name = list.name(entry);
@@ -36,12 +44,13 @@ pub(super) fn make<'t>(entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>, is_new
         Some(_) => job.arguments.ignore_existing,
     };
     if skipped {
-        return Ok(State::Idle);
+        return Ok((State::Idle, Lacking::default()));
     }
     if let Some(old) = old.filter(|old| is_same(entry, old, job, dir, name)) {
         let wanted = job.attributes.wanted(entry, Some(&old));
-        job.attributes.apply(entry, Object::Named(dir, name), &old, &wanted)?;
-        return Ok(State::Stored);
+        let object = Object::Named(dir, name);
+        let lacking = job.attributes.apply(entry, object, &old, &wanted, &Values::default())?;
+        return Ok((State::Stored, lacking));
     }
     let new = match entry.kind() {
         Kind::Symlink => NewEntry::symlink(dir, job.names, list.target(entry)),
@@ -52,16 +61,17 @@ pub(super) fn make<'t>(entry: &Entry, job: &Job<'t>, dirs: &mut Dirs<'t>, is_new
             let mut path = Vec::new();
             list.path(entry, &mut path);
             job.shared.remark(Line::from_bytes(&path), Line::new("a device node cannot be made without privilege"));
-            return Ok(State::Idle);
+            return Ok((State::Idle, Lacking::default()));
         }
         new => new?,
     };
     let (dir, temporary) = new.place();
     let have = metadata_at(dir, temporary)?;
     let wanted = job.attributes.wanted(entry, None);
-    job.attributes.apply(entry, Object::Named(dir, temporary), &have, &wanted)?;
+    let object = Object::Named(dir, temporary);
+    let lacking = job.attributes.apply(entry, object, &have, &wanted, &Values::default())?;
     commit_over(dir, name, |name| new.commit(name))?;
-    Ok(State::Stored)
+    Ok((State::Stored, lacking))
 }
 
 /// Whether what is there needs at most other attributes.

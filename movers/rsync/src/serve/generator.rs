@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use doppel_contract::{Line, Phase};
+use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
 use doppel_volume::remove::Removed;
+use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{metadata_at, metadata_of, open_file};
 use rustix::io::Errno;
 
@@ -19,8 +21,10 @@ use crate::proto::index::{Index, IndexCoder};
 use crate::proto::integer::write_bits;
 use crate::proto::request::{Flags, Item};
 use crate::proto::sums::SumHead;
+use crate::proto::xattr::{self, Values};
 use crate::serve::attributes::Attributes;
 use crate::serve::directories::{Directories, Presence};
+use crate::serve::extras::Lacking;
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::{deletion, entries, links, signature};
@@ -36,8 +40,10 @@ pub(super) struct Generator<'g, W> {
     outgoing: IndexCoder,
     sums: BlockSum,
     scratch: Vec<u8>,
-    /// The first entry, in order, of those that share an inode; the others become links of it at the end.
+    /// The entry, of those that share an inode, of which the others become links at the end.
     leaders: HashMap<u32, u32>,
+    /// All entries of each group of hard links that has no leader yet; made when the first is met.
+    members: HashMap<u32, Vec<u32>>,
     /// Those others, with their first.
     followers: Vec<(u32, u32)>,
 }
@@ -57,6 +63,7 @@ impl<'g, W: Write> Generator<'g, W> {
             sums: BlockSum::new(job.agreed.checksum, job.agreed.seed),
             scratch: Vec::new(),
             leaders: HashMap::new(),
+            members: HashMap::new(),
             followers: Vec::new(),
         }
     }
@@ -135,20 +142,47 @@ impl<'g, W: Write> Generator<'g, W> {
             }
             self.tell()?;
             if entry.group != NO_GROUP {
-                let leader = *self.leaders.entry(entry.group).or_insert(index);
+                let leader = self.leader(index, entry);
                 if leader != index {
                     self.followers.push((index, leader));
                     continue;
                 }
             }
             match self.entry(index, entry)? {
-                Ok(State::Requested) => continue,
+                Ok(State::Requested | State::LacksXattrs) => continue,
                 Ok(state) => self.job.shared.set(index, state),
                 Err(why) => self.leave_out(index, entry, why),
             }
             self.job.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
         }
         Ok(())
+    }
+
+    /// Which entry of a group of hard links the others become links of: the first of which the content is there already, or
+    /// else the first.
+    fn leader(&mut self, index: u32, entry: &Entry) -> u32 {
+        if let Some(leader) = self.leaders.get(&entry.group) {
+            return *leader;
+        }
+        let leader = if entry.kind() == Kind::File { self.unchanged_member(entry.group) } else { None };
+        let leader = leader.unwrap_or(index);
+        self.leaders.insert(entry.group, leader);
+        leader
+    }
+
+    fn unchanged_member(&mut self, group: u32) -> Option<u32> {
+        let list = &self.job.received.list;
+        if self.members.is_empty() {
+            for (index, entry) in list.entries().filter(|(_, entry)| entry.is_active() && entry.group != NO_GROUP) {
+                self.members.entry(entry.group).or_default().push(index);
+            }
+        }
+        self.members.remove(&group)?.into_iter().find(|member| {
+            let Some(entry) = list.get(*member) else { return false };
+            let dir = self.dirs.open(list.directory(entry.parent));
+            let old = dir.and_then(|dir| metadata_at(dir, list.name(entry)));
+            old.is_ok_and(|old| Attributes::is_unchanged(entry, &old))
+        })
     }
 
     fn leave_out(&self, index: u32, entry: &Entry, why: Line) {
@@ -162,7 +196,8 @@ impl<'g, W: Write> Generator<'g, W> {
     fn entry(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
         if entry.is_root() {
             self.directories.open_root(&self.job);
-            return Ok(Ok(State::Stored));
+            let lacking = self.job.attributes.lacking(entry, Object::Open(self.job.tree.descriptor()));
+            return self.ask_for_xattrs(index, lacking.map(|lacking| (State::Stored, lacking)), entry.kind());
         }
         match self.directories.get(entry.parent) {
             Presence::Old | Presence::New => {}
@@ -183,8 +218,33 @@ impl<'g, W: Write> Generator<'g, W> {
                 entries::make(entry, &self.job, &mut self.dirs, is_new)
             }
         };
-        Ok(made
-            .map_err(|errno| Line::new(format!("make the {}: {}", entry.kind().words(), std::io::Error::from(errno)))))
+        self.ask_for_xattrs(index, made, entry.kind())
+    }
+
+    /// Asks for the extended attributes that the entry lacks, now that all else about it is done.
+    fn ask_for_xattrs(
+        &mut self,
+        index: u32,
+        made: Result<(State, Lacking), Errno>,
+        kind: Kind,
+    ) -> Result<Result<State, Line>, Error> {
+        let (state, lacking) = match made {
+            Ok(made) => made,
+            Err(errno) => {
+                let why = format!("make the {}: {}", kind.words(), std::io::Error::from(errno));
+                return Ok(Err(Line::new(why)));
+            }
+        };
+        if lacking == Lacking::default() {
+            return Ok(Ok(state));
+        }
+        self.job.shared.set(index, State::LacksXattrs);
+        self.put(|outgoing, out| {
+            outgoing.write(out, Index::Entry(index));
+            Item::new(Flags::XATTRS).write(out);
+            xattr::write_request(out, lacking.0);
+        })?;
+        Ok(Ok(State::LacksXattrs))
     }
 
     fn file(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
@@ -197,10 +257,8 @@ impl<'g, W: Write> Generator<'g, W> {
             None if arguments.ignore_missing => return Ok(Ok(State::Idle)),
             Some(_) if arguments.ignore_existing => return Ok(Ok(State::Idle)),
             Some(old) if Attributes::is_unchanged(entry, old) => {
-                return Ok(self
-                    .adjust(entry, old)
-                    .map(|()| State::Stored)
-                    .map_err(|errno| Line::new(format!("set the attributes: {}", std::io::Error::from(errno)))));
+                let lacking = self.adjust(entry, old);
+                return self.ask_for_xattrs(index, lacking.map(|lacking| (State::Stored, lacking)), entry.kind());
             }
             None => Flags::NEW,
             Some(old) if old.kind == Kind::File && old.size == entry.size => Flags::TIME,
@@ -225,11 +283,11 @@ impl<'g, W: Write> Generator<'g, W> {
         }
     }
 
-    fn adjust(&mut self, entry: &Entry, old: &Metadata) -> Result<(), Errno> {
+    fn adjust(&mut self, entry: &Entry, old: &Metadata) -> Result<Lacking, Errno> {
         let list = &self.job.received.list;
         let dir = self.dirs.open(list.directory(entry.parent))?;
         let wanted = self.job.attributes.wanted(entry, Some(old));
-        self.job.attributes.apply(entry, doppel_volume::attributes::Object::Named(dir, list.name(entry)), old, &wanted)
+        self.job.attributes.apply(entry, Object::Named(dir, list.name(entry)), old, &wanted, &Values::default())
     }
 
     fn second_try(&mut self, index: u32) -> Result<(), Error> {
@@ -245,16 +303,23 @@ impl<'g, W: Write> Generator<'g, W> {
         let old = self.dirs.open(list.directory(entry.parent)).ok().filter(|_| compare).and_then(|dir| {
             let file = open_file(dir, list.name(entry)).ok()?;
             let have = metadata_of(&file).ok().filter(|have| have.kind == Kind::File && have.size > 0)?;
-            Some((file, SumHead::for_basis(have.size, digest, again)))
+            Some((Reading::new(file, have.size), SumHead::for_basis(have.size, digest, again)))
         });
         let head = old.as_ref().map_or(SumHead::NOTHING, |(_, head)| *head);
+        // The content makes a new file, which has no attributes.
+        let lacking = self.job.attributes.all_lacking(entry);
         self.put(|outgoing, out| {
             outgoing.write(out, Index::Entry(index));
-            Item::new(flags.and(Flags::TRANSFER)).write(out);
+            if lacking == Lacking::default() {
+                Item::new(flags.and(Flags::TRANSFER)).write(out);
+            } else {
+                Item::new(flags.and(Flags::TRANSFER).and(Flags::XATTRS)).write(out);
+                xattr::write_request(out, lacking.0);
+            }
             head.write(out);
         })?;
-        match &old {
-            Some((file, head)) => signature::write(self.writer, head, &self.sums, file),
+        match old {
+            Some((file, head)) => signature::write(self.writer, &head, &self.sums, file),
             None => Ok(()),
         }
     }
@@ -264,7 +329,7 @@ impl<'g, W: Write> Generator<'g, W> {
         let shared = self.job.shared;
         for (index, entry) in self.job.received.list.entries() {
             let missing = match shared.state(index) {
-                State::Requested | State::Again => true,
+                State::Requested | State::Again | State::LacksXattrs => true,
                 State::Withheld => shared.errors() == IoErrors::default(),
                 State::Idle | State::Stored | State::Failed => false,
             };

@@ -35,7 +35,7 @@ pub(super) fn make<'t>(followers: &[(u32, u32)], job: &Job<'t>, dirs: &mut Dirs<
                 let mut new = NewEntry::hard_link(dir, job.names, from)?;
                 commit_over(dir, name, |name| new.commit(name))
             }),
-            State::Failed | State::Withheld | State::Requested | State::Again => Err(Errno::NOENT),
+            State::Failed | State::Withheld | State::Requested | State::Again | State::LacksXattrs => Err(Errno::NOENT),
         };
         match linked {
             Ok(()) => job.shared.set(*follower, State::Stored),

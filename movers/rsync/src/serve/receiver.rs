@@ -14,17 +14,21 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::list::Entry;
+use crate::list::receive::Received;
 use crate::proto::checksum::FileSum;
 use crate::proto::frame::IoErrors;
 use crate::proto::index::{Index, IndexCoder};
 use crate::proto::input::{Input, Malformed};
 use crate::proto::integer::read_count;
+use crate::proto::negotiate::Compatibility;
 use crate::proto::request::{Flags, Item};
 use crate::proto::sums::{MAX_BLOCK, SumHead};
+use crate::proto::xattr::{self, Values};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::store::commit_over;
 use crate::serve::tokens::{Piece, Tokens};
+use crate::session::Agreed;
 use crate::stream::reader::Reader;
 
 /// Stores what the client sends.
@@ -82,8 +86,11 @@ impl<'r, R: Read> Receiver<'r, R> {
                 }
                 Index::Entry(index) => {
                     item.read(self.reader)?;
+                    let values = self.values(index, item.flags)?;
                     if item.flags.has(Flags::TRANSFER) {
-                        self.file(index, phase)?;
+                        self.file(index, phase, &values)?;
+                    } else if item.flags.has(Flags::XATTRS) && self.job.arguments.keep.xattrs {
+                        self.late_xattrs(index, &values)?;
                     }
                 }
             }
@@ -105,17 +112,58 @@ impl<'r, R: Read> Receiver<'r, R> {
         }
     }
 
-    fn file(&mut self, index: u32, phase: u32) -> Result<(), Error> {
+    /// Extended attributes that follow an item.
+    fn values(&mut self, index: u32, flags: Flags) -> Result<Values, Error> {
+        let Agreed { protocol, compatibility, .. } = self.job.agreed;
+        let links = compatibility.has(Compatibility::XATTRS_OF_LINKS);
+        if !self.job.arguments.keep.xattrs || !xattr::values_follow(flags, protocol.is_31(), links) {
+            return Ok(Values::default());
+        }
+        let Received { list, xattrs, .. } = self.job.received;
+        let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
+        let set = list.owner(entry).extras.xattrs.ok_or_else(|| out_of_turn(index))?;
+        Values::read(self.reader, xattrs, set)
+    }
+
+    /// Gives an entry that is stored otherwise the extended attributes that it lacked.
+    fn late_xattrs(&mut self, index: u32, values: &Values) -> Result<(), Error> {
         let shared = self.job.shared;
-        let out_of_turn = || Malformed::OutOfRange { what: "an index that was not asked for", value: index.into() };
+        let list = &self.job.received.list;
+        if shared.state(index) != State::LacksXattrs {
+            return Err(out_of_turn(index).into());
+        }
+        let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
+        let given = if entry.is_root() {
+            let root = self.job.tree.descriptor();
+            metadata_of(root).and_then(|have| self.job.attributes.give_late(entry, Object::Open(root), &have, values))
+        } else {
+            let name = list.name(entry);
+            self.dirs.open(list.directory(entry.parent)).and_then(|dir| {
+                let have = metadata_at(dir, name)?;
+                self.job.attributes.give_late(entry, Object::Named(dir, name), &have, values)
+            })
+        };
+        match given {
+            Ok(()) => shared.set(index, State::Stored),
+            Err(errno) => {
+                let why = format!("set the extended attributes: {}", std::io::Error::from(errno));
+                self.leave_out(index, entry, Line::new(why));
+            }
+        }
+        self.job.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
+        Ok(())
+    }
+
+    fn file(&mut self, index: u32, phase: u32, values: &Values) -> Result<(), Error> {
+        let shared = self.job.shared;
         // Only what was asked for is taken, and only once.
         if shared.state(index) != State::Requested {
-            return Err(out_of_turn().into());
+            return Err(out_of_turn(index).into());
         }
         let list = &self.job.received.list;
-        let entry = list.get(index).ok_or_else(out_of_turn)?;
+        let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
         let head = SumHead::read(self.reader, self.job.agreed.checksum.len())?;
-        match self.store(entry, head)? {
+        match self.store(entry, head, values)? {
             Outcome::Stored => {
                 shared.set(index, State::Stored);
                 shared.files.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +189,7 @@ impl<'r, R: Read> Receiver<'r, R> {
     }
 
     /// Reads the content to its end, whatever becomes of it. The outer error is the connection's.
-    fn store(&mut self, entry: &Entry, head: SumHead) -> Result<Outcome, Error> {
+    fn store(&mut self, entry: &Entry, head: SumHead, values: &Values) -> Result<Outcome, Error> {
         let list = &self.job.received.list;
         let name = list.name(entry);
         let dir = self.dirs.open(list.directory(entry.parent));
@@ -184,7 +232,7 @@ impl<'r, R: Read> Receiver<'r, R> {
             (Some(errno), _) => Outcome::Failed(errno),
             (None, Err(errno)) => Outcome::Failed(*errno),
             (None, Ok(_)) if sum.get(..expected.len()) != Some(expected) => Outcome::Wrong,
-            (None, Ok(new)) => match self.job.finish(entry, new) {
+            (None, Ok(new)) => match self.job.finish(entry, new, values) {
                 Ok(()) => Outcome::Stored,
                 Err(errno) => Outcome::Failed(errno),
             },
@@ -194,16 +242,20 @@ impl<'r, R: Read> Receiver<'r, R> {
 
 impl Job<'_> {
     /// Gives a file whose content is complete its attributes and its name.
-    fn finish(&self, entry: &Entry, new: &mut NewFile<'_>) -> Result<(), Errno> {
+    fn finish(&self, entry: &Entry, new: &mut NewFile<'_>, values: &Values) -> Result<(), Errno> {
         let name = self.received.list.name(entry);
         let (dir, _) = new.place();
         let old = if self.arguments.keep.permissions { None } else { metadata_at(dir, name).ok() };
         new.finish()?;
         let wanted = self.attributes.wanted(entry, old.as_ref());
         let have = metadata_of(new.fd())?;
-        self.attributes.apply(entry, Object::Open(new.fd()), &have, &wanted)?;
+        self.attributes.apply_all(entry, Object::Open(new.fd()), &have, &wanted, values)?;
         commit_over(dir, name, |name| new.commit(name))
     }
+}
+
+fn out_of_turn(index: u32) -> Malformed {
+    Malformed::OutOfRange { what: "an index that was not asked for", value: index.into() }
 }
 
 /// Reads a block of the old content over `block`. What is not there any more is zeros: the checksum of the whole will not

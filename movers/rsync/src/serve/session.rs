@@ -77,7 +77,9 @@ pub(super) fn receive<R: Read + Send, W: Write>(
         shared.note_left_out(problem.path, problem.why);
     }
     let powers = Powers::default();
-    let attributes = Attributes { list, acls: &received.acls, keep: arguments.keep, powers: &powers, shared: &shared };
+    let privileged = rustix::process::geteuid().is_root();
+    let keep = arguments.keep;
+    let attributes = Attributes { list, received: &received, keep, privileged, powers: &powers, shared: &shared };
     let names = TemporaryNames::default();
     let empty = if arguments.delete && *empty_source == EmptySource::Refuse && is_empty(&received) {
         Some(tree.entries_in_root()?).filter(|entries| *entries > 0)

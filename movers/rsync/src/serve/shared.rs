@@ -25,6 +25,8 @@ pub(super) enum State {
     Failed = 4,
     /// The client will not send it: it vanished or cannot be read, which the client says by its errors.
     Withheld = 5,
+    /// It is stored, or has none; extended attributes of the entry were asked for.
+    LacksXattrs = 6,
 }
 
 impl State {
@@ -35,6 +37,7 @@ impl State {
             2 => Self::Stored,
             3 => Self::Again,
             5 => Self::Withheld,
+            6 => Self::LacksXattrs,
             _ => Self::Failed,
         }
     }

@@ -1,9 +1,8 @@
 //! Describing the old content of a file, so that the client can send only what differs.
 
 use std::io::Write;
-use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
+use doppel_volume::sparse::Reading;
 
 use crate::error::Error;
 use crate::proto::checksum::{BlockSum, Weak};
@@ -16,14 +15,14 @@ pub(super) fn write<W: Write>(
     writer: &mut Writer<W>,
     head: &SumHead,
     sums: &BlockSum,
-    old: &OwnedFd,
+    mut old: Reading,
 ) -> Result<(), Error> {
     let block = head.block as usize;
     let mut buffer = vec![0; (READ / block.max(1)).max(1) * block];
     let mut out = Vec::new();
     let mut number = 0;
     while number < head.count {
-        let filled = fill(old, &mut buffer);
+        let filled = fill(&mut old, &mut buffer);
         for piece in buffer.get(..filled).unwrap_or_default().chunks(block) {
             if number == head.count {
                 break;
@@ -50,12 +49,11 @@ pub(super) fn write<W: Write>(
 const READ: usize = 256 * 1024;
 
 /// Reads until the buffer is full or there is no more.
-fn fill(file: &OwnedFd, buffer: &mut [u8]) -> usize {
+fn fill(file: &mut Reading, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     while let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) {
-        match rustix::io::read(file, space) {
+        match file.read(space) {
             Ok(count @ 1..) => filled += count,
-            Err(Errno::INTR) => {}
             Ok(_) | Err(_) => break,
         }
     }

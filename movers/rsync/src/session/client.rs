@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use crate::error::Error;
 use crate::outcome::Peer;
-use crate::proto::arguments::Arguments;
+use crate::proto::arguments::{Arguments, Extra};
 use crate::proto::greeting::{Answer, MAX_LINE, Protocol, greeting, read_answer, read_greeting};
 use crate::proto::input::{Input, Malformed};
 use crate::proto::integer::read_bits;
@@ -52,7 +52,10 @@ pub(crate) fn negotiate<R: Read, W: Write>(
 ) -> Result<Agreed, Error> {
     writer.put(&arguments.encode())?;
     writer.flush()?;
-    let compatibility = Compatibility(read_bits(reader)?).check()?;
+    let compatibility = Compatibility(read_bits(reader)?);
+    if let Err(malformed) = compatibility.check() {
+        return Err(refusal(reader, compatibility, malformed));
+    }
     let (checksums, compressions) = (checksum_names(), COMPRESSION_NAMES);
     let mut offer = Vec::new();
     write_string(&mut offer, checksums.as_bytes());
@@ -71,4 +74,21 @@ pub(crate) fn negotiate<R: Read, W: Write>(
     reader.begin_frames();
     writer.begin_frames();
     Ok(Agreed { protocol, compatibility, checksum, compression, seed })
+}
+
+/// A daemon that refuses the arguments agrees on nothing that they speak of, and says why in its first frames.
+fn refusal<R: Read>(reader: &mut Reader<R>, compatibility: Compatibility, malformed: Malformed) -> Error {
+    // An old one that understood them has this, and waits for us.
+    if compatibility.has(Compatibility::SEED_FIRST) {
+        return malformed.into();
+    }
+    let seed: Result<[u8; 4], Error> = reader.array();
+    reader.begin_frames();
+    match seed.and_then(|_| reader.byte()) {
+        Err(Error::PeerFailed { code, text }) => match Extra::named_in(text.as_str()) {
+            Some(extra) => Error::NotTaken(extra),
+            None => Error::PeerFailed { code, text },
+        },
+        _ => malformed.into(),
+    }
 }

@@ -12,6 +12,8 @@ use crate::proto::input::Malformed;
 pub(crate) struct PeerReport {
     /// What the peer could not do.
     pub(crate) problems: LeftOut,
+    /// What it could not keep although no data is missing.
+    pub(crate) remarks: LeftOut,
     /// How many warnings it gave.
     pub(crate) warnings: u64,
     /// Why its list or transfer is not whole.
@@ -38,7 +40,18 @@ impl PeerReport {
         match tag {
             Tag::ErrorTransfer | Tag::Error => {
                 let (path, why) = problem_of(self.peer, payload);
-                self.problems.add(path, why);
+                let list = if self.peer == Peer::Rsync && is_about_extras(payload) {
+                    &mut self.remarks
+                } else {
+                    &mut self.problems
+                };
+                list.add(path, why);
+            }
+            Tag::Info => {
+                if let Some(name) = skipped(payload).filter(|_| self.peer == Peer::Rsync) {
+                    let why = "the destination cannot make a device node without privilege";
+                    self.remarks.add(Line::from_bytes(name), Line::new(why));
+                }
             }
             Tag::IoError => self.errors = self.errors.and(IoErrors(number(payload)?.cast_unsigned())),
             // The peer has heard that we give up, and waits for us to close.
@@ -50,7 +63,7 @@ impl PeerReport {
             Tag::Warning => self.warnings += 1,
             Tag::Deleted => self.deleted += 1,
             Tag::NoSend => self.withhold(number(payload)?.cast_unsigned())?,
-            Tag::Data | Tag::Info | Tag::Log | Tag::IoTimeout | Tag::Noop | Tag::Success => {}
+            Tag::Data | Tag::Log | Tag::IoTimeout | Tag::Noop | Tag::Success => {}
         }
         Ok(())
     }
@@ -62,6 +75,18 @@ impl PeerReport {
         self.withheld.push(index);
         Ok(())
     }
+}
+
+/// Whether an error of rsync's is about access control lists or extended attributes: its receiver is not privileged, or
+/// its file system has none. All else about the entry was done. (Observed with rsync 3.2.7 and 3.5.0.)
+fn is_about_extras(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 3] = [b"] rsync_xal_set: ", b"] rsync_xal_clear: ", b"] set_acl: "];
+    WORDS.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
+}
+
+/// The name of an entry that rsync's receiver passed by because it cannot make one of its kind.
+fn skipped(text: &[u8]) -> Option<&[u8]> {
+    text.trim_ascii().strip_prefix(b"skipping non-regular file \"")?.strip_suffix(b"\"")
 }
 
 /// The number that a message carries.

@@ -1,7 +1,7 @@
 //! What the tests of the engine share: trees, their comparison, and connections.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 pub mod faulty;
 pub mod stock;
@@ -60,11 +60,12 @@ fn walk(root: &Path, relative: &Path, entries: &mut BTreeMap<String, String>, in
     entries.insert(
         name,
         format!(
-            "{content} {mode:o} {}:{} {}.{:09}{linked}",
+            "{content} {mode:o} {}:{} {}.{:09}{linked}{}",
             metadata.uid(),
             metadata.gid(),
             metadata.mtime(),
-            metadata.mtime_nsec()
+            metadata.mtime_nsec(),
+            attributes(&path)
         ),
     );
     if file_type.is_dir() {
@@ -77,6 +78,95 @@ fn walk(root: &Path, relative: &Path, entries: &mut BTreeMap<String, String>, in
             walk(root, &relative.join(name), entries, inodes);
         }
     }
+}
+
+/// Extended attributes, access control lists among them.
+fn attributes(path: &Path) -> String {
+    let mut names = vec![0; 65536];
+    let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+    let mut names: Vec<&[u8]> = names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.iter().map(|name| format!(" {}={:016x}", name.escape_ascii(), fnv(&xattr(path, name).unwrap()))).collect()
+}
+
+/// An extended attribute of the entry itself.
+pub fn xattr(path: &Path, name: &[u8]) -> Option<Vec<u8>> {
+    let mut value = vec![0; 65536];
+    let len = rustix::fs::lgetxattr(path, name, &mut value[..]).ok()?;
+    value.truncate(len);
+    Some(value)
+}
+
+pub fn set_xattr(path: &Path, name: &str, value: impl AsRef<[u8]>) {
+    rustix::fs::lsetxattr(path, name, value.as_ref(), rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+/// The attribute of an access control list that names a user and a group; its mode is 0670.
+pub fn acl(may: u8) -> Vec<u8> {
+    use doppel_volume::acl::{Rule, Whom, encode};
+    let rules = [
+        (Whom::Owner, 6),
+        (Whom::User(1234), may),
+        (Whom::OwningGroup, 4),
+        (Whom::Group(77), 1),
+        (Whom::Mask, 7),
+        (Whom::Other, 0),
+    ];
+    encode(rules.map(|(whom, may)| Rule { whom, may }).to_vec())
+}
+
+pub const ACCESS: &str = "system.posix_acl_access";
+pub const DEFAULT: &str = "system.posix_acl_default";
+
+/// Gives entries of [`tree_of_everything`] extended attributes and access control lists, of all lengths and on all kinds;
+/// those of the system's programs if we may.
+pub fn attributes_of_everything(root: &Path) {
+    let privileged = rustix::process::geteuid().is_root();
+    let times = describe_times(root);
+    for (path, name, value) in [
+        ("hello.txt", "user.short", &b"short"[..]),
+        ("hello.txt", "user.empty", b""),
+        ("hello.txt", "user.32", &[b'x'; 32]),
+        ("hello.txt", "user.33", &[b'y'; 33]),
+        ("large", "user.short", b"short"),
+        ("large", "user.long", &[b'l'; 2000]),
+        ("empty", "user.of.a.setuid.file", b"1"),
+        ("dir", "user.of a directory \u{1b}", b"2"),
+        ("dir/sub", "user.long", &[b'd'; 500]),
+        ("", "user.of.the.root", &[b'r'; 100]),
+        ("", "user.short", b"short"),
+    ] {
+        set_xattr(&root.join(path), name, value);
+    }
+    if privileged {
+        for (path, name, value) in [
+            ("hello.txt", "trusted.short", &b"t"[..]),
+            ("link", "trusted.of.a.link", b"l"),
+            ("dir/dangling", "trusted.long.of.a.link", &[b'L'; 300]),
+            ("fifo", "trusted.long.of.a.pipe", &[b'P'; 300]),
+            // Capabilities of a program: version 2, cap_net_bind_service+ep.
+            ("text", "security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        ] {
+            set_xattr(&root.join(path), name, value);
+        }
+    }
+    set_xattr(&root.join("sparse"), ACCESS, acl(5));
+    set_xattr(&root.join("dir-/x"), ACCESS, acl(7));
+    set_xattr(&root.join("dir-"), DEFAULT, acl(5));
+    set_xattr(&root.join("empty-dir"), ACCESS, acl(5));
+    set_xattr(root, DEFAULT, acl(4));
+    for (path, seconds, nanoseconds) in times {
+        set_time(&path, seconds, nanoseconds);
+    }
+}
+
+fn describe_times(root: &Path) -> Vec<(PathBuf, i64, i64)> {
+    ["large", "text", "link", "dir/sub", ""]
+        .map(|path| {
+            let metadata = std::fs::symlink_metadata(root.join(path)).unwrap();
+            (root.join(path), metadata.mtime(), metadata.mtime_nsec())
+        })
+        .to_vec()
 }
 
 fn fnv(bytes: &[u8]) -> u64 {

@@ -62,6 +62,11 @@ impl Daemon {
         connection(TcpStream::connect(("127.0.0.1", self.port)).unwrap())
     }
 
+    /// The address of the daemon.
+    pub fn url(&self) -> String {
+        format!("rsync://127.0.0.1:{}", self.port)
+    }
+
     /// Where a file of the module `control` is.
     pub fn control(&self, name: &str) -> PathBuf {
         self.directory.path().join("control").join(name)

@@ -28,13 +28,20 @@ use doppel_volume::tree::Tree;
 
 use super::{describe, directory, write};
 
-pub const LAYOUT: Layout =
-    Layout { links: true, owner: true, group: true, devices: true, numbered_specials: false, acls: false };
+pub const LAYOUT: Layout = Layout {
+    links: true,
+    owner: true,
+    group: true,
+    devices: true,
+    numbered_specials: false,
+    acls: false,
+    xattrs: false,
+};
 
 /// The bytes of a client, up to the first frame.
 pub fn client_preamble(delete: bool) -> Vec<u8> {
     let arguments = Arguments {
-        keep: Keep::ALL,
+        keep: Keep { acls: false, xattrs: false, ..Keep::ALL },
         recursive: true,
         numeric_ids: true,
         delete,

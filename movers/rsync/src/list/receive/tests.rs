@@ -4,8 +4,15 @@ use crate::stream::reader::Reader;
 use doppel_volume::metadata::{DeviceNumber, Moment};
 use proptest::prelude::*;
 
-const LAYOUT: Layout =
-    Layout { links: true, owner: false, group: false, devices: false, numbered_specials: false, acls: false };
+const LAYOUT: Layout = Layout {
+    links: true,
+    owner: false,
+    group: false,
+    devices: false,
+    numbered_specials: false,
+    acls: false,
+    xattrs: false,
+};
 
 fn entry(kind: Kind) -> WireEntry {
     WireEntry {

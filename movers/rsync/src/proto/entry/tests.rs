@@ -1,8 +1,15 @@
 use super::*;
 use proptest::prelude::*;
 
-const ARCHIVE: Layout =
-    Layout { links: true, owner: true, group: true, devices: true, numbered_specials: false, acls: false };
+const ARCHIVE: Layout = Layout {
+    links: true,
+    owner: true,
+    group: true,
+    devices: true,
+    numbered_specials: false,
+    acls: false,
+    xattrs: false,
+};
 
 /// Path, fields and target of an entry.
 type Whole = (Vec<u8>, WireEntry, Vec<u8>);
