@@ -1,0 +1,468 @@
+//! `docs/fidelity.md`: what is kept of a volume, by whom, found by doing it. The test fails when the document is stale;
+//! with `DOPPEL_WRITE_DOCS=1` it writes it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use doppel_contract::EmptySource;
+use doppel_rsync::outcome::Outcome;
+use doppel_rsync::push::{PushOptions, push};
+use doppel_rsync::serve::Served;
+use doppel_volume::monitor::Silent;
+use doppel_volume::tree::Tree;
+use rustix::fs::{CWD, FileType, Mode};
+use support::faulty::{child, is_child, text};
+use support::stock::{Daemon, VolSync, rsync, with_doppel_daemon};
+use support::{ACCESS, DEFAULT, acl, noise, set_time, set_xattr, sync, write, xattr};
+
+/// Somebody without privileges, and somebody else.
+const NOBODY: u32 = 65534;
+const OTHER: u32 = 1234;
+
+/// What may be kept: how to make it, and what of it to compare. All paths are beneath the volume's root.
+struct Row {
+    what: &'static str,
+    path: &'static str,
+    make: fn(&Path),
+    see: fn(&Path) -> String,
+}
+
+const ROWS: &[Row] = &[
+    Row { what: "content of files", path: "file", make: |path| write(path, noise(50_000, 1)), see: content },
+    Row {
+        what: "holes of sparse files",
+        path: "sparse",
+        make: make_sparse,
+        see: |path| format!("{} {}", std::fs::metadata(path).unwrap().blocks() < 2000, content(path)),
+    },
+    Row { what: "empty directories", path: "empty", make: make_directory, see: kind },
+    Row {
+        what: "symbolic links",
+        path: "link",
+        make: |path| symlink("file", path).unwrap(),
+        see: |path| std::fs::read_link(path).map_or_else(|_| "none".to_owned(), |target| target.display().to_string()),
+    },
+    Row {
+        what: "hard links",
+        path: "hard",
+        make: |path| {
+            write(&path.with_file_name("hard-first"), "x");
+            std::fs::hard_link(path.with_file_name("hard-first"), path).unwrap();
+        },
+        see: |path| {
+            let inode = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
+            format!("{}", inode(path).is_some() && inode(path) == inode(&path.with_file_name("hard-first")))
+        },
+    },
+    Row { what: "named pipes", path: "pipe", make: |path| make_node(path, FileType::Fifo, 0), see: kind },
+    Row { what: "sockets", path: "socket", make: |path| make_node(path, FileType::Socket, 0), see: kind },
+    Row {
+        what: "character devices",
+        path: "character",
+        make: |path| {
+            make_node(path, FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+        },
+        see: kind,
+    },
+    Row {
+        what: "block devices",
+        path: "block",
+        make: |path| {
+            make_node(path, FileType::BlockDevice, rustix::fs::makedev(259, 70_000));
+        },
+        see: kind,
+    },
+    Row { what: "permissions", path: "permissions", make: |path| make_mode(path, 0o604), see: mode },
+    Row { what: "setuid, setgid and sticky bits", path: "setuid", make: |path| make_mode(path, 0o7755), see: mode },
+    Row {
+        what: "numeric owner and group",
+        path: "owned",
+        make: |path| {
+            write(path, "x");
+            chown(path, Some(OTHER), Some(OTHER)).unwrap();
+        },
+        see: owner,
+    },
+    Row {
+        what: "owner and group of symbolic links",
+        path: "owned-link",
+        make: |path| {
+            symlink("file", path).unwrap();
+            std::os::unix::fs::lchown(path, Some(OTHER), Some(OTHER)).unwrap();
+        },
+        see: owner,
+    },
+    Row {
+        what: "times of files, to the nanosecond",
+        path: "time",
+        make: |path| {
+            write(path, "x");
+            set_time(path, 1_234_567_890, 123_456_789);
+        },
+        see: time,
+    },
+    Row {
+        what: "times before 1970 and after 2038",
+        path: "far",
+        make: |path| {
+            write(path, "x");
+            set_time(path, 5_000_000_000, 1);
+            write(&path.with_file_name("far-before"), "x");
+            set_time(&path.with_file_name("far-before"), -1_000_000_000, 1);
+        },
+        see: |path| format!("{} {}", time(path), time(&path.with_file_name("far-before"))),
+    },
+    Row {
+        what: "times of symbolic links",
+        path: "time-link",
+        make: |path| {
+            symlink("file", path).unwrap();
+            set_time(path, 1_234_567_890, 5);
+        },
+        see: time,
+    },
+    Row {
+        what: "times of directories",
+        path: "time-directory",
+        make: |path| {
+            write(&path.join("in"), "x");
+            set_time(path, 1_234_567_890, 7);
+        },
+        see: time,
+    },
+    Row {
+        what: "access control lists",
+        path: "acl",
+        make: |path| {
+            write(path, "x");
+            set_xattr(path, ACCESS, acl(5));
+        },
+        see: |path| attribute(path, ACCESS),
+    },
+    Row {
+        what: "default access control lists",
+        path: "acl-directory",
+        make: |path| {
+            make_directory(path);
+            set_xattr(path, DEFAULT, acl(5));
+        },
+        see: |path| attribute(path, DEFAULT),
+    },
+    Row {
+        what: "extended attributes, `user.`",
+        path: "xattr",
+        make: |path| {
+            write(path, "x");
+            set_xattr(path, "user.short", "short");
+            set_xattr(path, "user.long", [b'l'; 1000]);
+        },
+        see: |path| format!("{} {}", attribute(path, "user.short"), attribute(path, "user.long")),
+    },
+    Row {
+        what: "extended attributes, `trusted.`",
+        path: "xattr-trusted",
+        make: |path| {
+            write(path, "x");
+            set_xattr(path, "trusted.a", "a");
+        },
+        see: |path| attribute(path, "trusted.a"),
+    },
+    Row {
+        what: "capabilities of programs (`security.capability`)",
+        path: "capable",
+        make: |path| {
+            write(path, "x");
+            set_xattr(path, "security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        },
+        see: |path| attribute(path, "security.capability"),
+    },
+    Row {
+        what: "extended attributes of symbolic links",
+        path: "xattr-link",
+        make: |path| {
+            symlink("file", path).unwrap();
+            set_xattr(path, "trusted.a", "a");
+        },
+        see: |path| attribute(path, "trusted.a"),
+    },
+    Row {
+        what: "names of any bytes",
+        path: "names",
+        make: |path| support::odd_names(path),
+        see: |path| {
+            let names = std::fs::read_dir(path).map(|names| names.count()).unwrap_or_default();
+            format!("{names} {}", content(&path.join(OsStr::from_bytes(b"\xff\xfe invalid"))))
+        },
+    },
+    Row {
+        what: "`lost+found` beneath the root",
+        path: "deep",
+        make: |path| write(&path.join("lost+found/file"), "x"),
+        see: |path| content(&path.join("lost+found/file")),
+    },
+    Row {
+        what: "permissions and time of the root itself",
+        path: "",
+        make: |path| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o2770)).unwrap();
+            set_time(path, 1_111_111_111, 11);
+        },
+        see: |path| format!("{} {}", mode(path), time(path)),
+    },
+];
+
+fn make_sparse(path: &Path) {
+    write(path, noise(5000, 2));
+    std::fs::File::options().write(true).open(path).unwrap().set_len(8 << 20).unwrap();
+}
+
+fn make_directory(path: &Path) {
+    std::fs::create_dir(path).unwrap();
+}
+
+fn make_mode(path: &Path, mode: u32) {
+    write(path, "x");
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn make_node(path: &Path, kind: FileType, number: u64) {
+    rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o644), number).unwrap();
+}
+
+fn see(path: &Path, what: impl Fn(&std::fs::Metadata) -> String) -> String {
+    std::fs::symlink_metadata(path).map_or_else(|_| "none".to_owned(), |metadata| what(&metadata))
+}
+
+fn content(path: &Path) -> String {
+    std::fs::read(path).map_or_else(|_| "none".to_owned(), |content| format!("{content:?}"))
+}
+
+fn kind(path: &Path) -> String {
+    see(path, |metadata| format!("{:o} {}", metadata.mode() & 0o170_000, metadata.rdev()))
+}
+
+fn mode(path: &Path) -> String {
+    see(path, |metadata| format!("{:o}", metadata.mode()))
+}
+
+fn owner(path: &Path) -> String {
+    see(path, |metadata| format!("{}:{}", metadata.uid(), metadata.gid()))
+}
+
+fn time(path: &Path) -> String {
+    see(path, |metadata| format!("{}.{}", metadata.mtime(), metadata.mtime_nsec()))
+}
+
+fn attribute(path: &Path, name: &str) -> String {
+    format!("{:?}", xattr(path, name.as_bytes()))
+}
+
+/// Who sends to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peers {
+    Doppels,
+    DoppelToRsync,
+    RsyncToDoppel,
+    VolSync,
+}
+
+impl Peers {
+    const ALL: [Self; 4] = [Self::Doppels, Self::DoppelToRsync, Self::RsyncToDoppel, Self::VolSync];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Doppels => "Doppel to Doppel",
+            Self::DoppelToRsync => "Doppel to rsync",
+            Self::RsyncToDoppel => "rsync to Doppel",
+            Self::VolSync => "VolSync to VolSync",
+        }
+    }
+
+    /// Synchronizes; what was said of entries that are not as they were.
+    fn run(self, source: &Path, destination: &Path) -> String {
+        match self {
+            Self::Doppels => {
+                let (pushed, served) = sync(source, destination);
+                said(&pushed) + &said(&served)
+            }
+            Self::DoppelToRsync => {
+                let daemon = Daemon::start(destination, false, "");
+                let options = PushOptions { empty_source: EmptySource::Refuse };
+                said(&push(daemon.connect(), &Tree::open(source).unwrap(), &options, &Silent).unwrap().outcome)
+            }
+            Self::RsyncToDoppel => {
+                let from = format!("{}/", source.display());
+                let (output, served) = with_doppel_daemon(destination, 1, EmptySource::Refuse, |url| {
+                    rsync(&["-aHAXS", "--numeric-ids", "--delete"], &[&from, &format!("{url}/data")])
+                });
+                match &served[0] {
+                    Ok(Served::Data(outcome)) => said(outcome),
+                    other => panic!("{other:?} {output:?}"),
+                }
+            }
+            Self::VolSync => {
+                let daemon = Daemon::start(destination, false, "");
+                VolSync::run(source, &daemon.url(), &[]).text()
+            }
+        }
+    }
+}
+
+fn said(outcome: &Outcome) -> String {
+    let all = outcome.left_out.first.iter().chain(&outcome.remarks.first);
+    all.map(|problem| format!("\"{}\" {}\n", problem.path, problem.why)).collect()
+}
+
+/// Both ends without privileges, in a process of their own. Does nothing unless another test starts it.
+#[test]
+fn unprivileged_process() {
+    if !is_child() {
+        return;
+    }
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let peers = Peers::ALL.into_iter().find(|peers| variable("PEERS") == Path::new(peers.words())).unwrap();
+    println!("{}", peers.run(&variable("SOURCE"), &variable("DESTINATION")));
+}
+
+fn volume() -> tempfile::TempDir {
+    let directory = support::directory();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    directory
+}
+
+/// A source with everything, of which all that need not be somebody else's is nobody's.
+fn make_source() -> tempfile::TempDir {
+    let source = volume();
+    for row in ROWS {
+        (row.make)(&source.path().join(row.path));
+    }
+    let mut pending = vec![source.path().to_path_buf()];
+    while let Some(path) = pending.pop() {
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        if metadata.uid() != OTHER && !path.ends_with("setuid") && !path.ends_with("capable") {
+            std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    chown(source.path().join("capable"), Some(NOBODY), Some(NOBODY)).unwrap();
+    set_xattr(&source.path().join("capable"), "security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    // Making entries changed it.
+    let root = ROWS.last().unwrap();
+    (root.make)(source.path());
+    source
+}
+
+/// What became of each row.
+fn column(source: &Path, peers: Peers, privileged: bool) -> Vec<&'static str> {
+    let destination = volume();
+    chown(destination.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let said = if privileged {
+        peers.run(source, destination.path())
+    } else {
+        let prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        let words = PathBuf::from(peers.words());
+        let variables = [("PEERS", words.as_path()), ("SOURCE", source), ("DESTINATION", destination.path())];
+        let output = child("unprivileged_process", &prefix, &variables);
+        let text = text(&output);
+        assert!(output.status.success(), "{peers:?}: {text}");
+        text
+    };
+    ROWS.iter()
+        .map(|row| {
+            let see = |root: &Path| (row.see)(&root.join(row.path));
+            match see(source) == see(destination.path()) {
+                true => "kept",
+                false if said.contains(&format!("\"{}\"", row.path)) => "reported",
+                false => "**lost**",
+            }
+        })
+        .collect()
+}
+
+const HEAD: &str = "\
+# What is kept of a volume
+
+Written by `movers/rsync/tests/fidelity.rs`, which does what it says here: it makes each of these, synchronizes it, and
+looks. *Kept*: it is the same at the destination. *Reported*: it is not, and the report of the run names the entry among
+its remarks, which do not make a run fail, for no data is missing. *Lost*: it is not, and nobody says so. rsync is 3.5.0;
+\"VolSync to VolSync\" is rsync with the arguments and the configuration of VolSync's movers at both ends. Privileged are
+movers that run as root, unprivileged ones both as the same other user.
+
+";
+
+const FOOT: &str = "
+## What is not kept, by anybody
+
+- Times of access, of the last change of an inode, and of birth; numbers of inodes; attributes of `chattr`.
+- Labels that a node's security policy gives to files: `security.selinux`, `security.SMACK64*`, `security.apparmor*`,
+  `security.ima`, `security.evm`. They are neither sent nor removed.
+- `lost+found` in the root belongs to the file system, not to the volume's data: neither sent nor deleted.
+- Other file systems that are mounted within the volume: their place is kept as a directory, and what the destination has
+  there is left alone.
+
+## What makes a run incomplete
+
+- An entry whose path beneath the root has more than 4,095 bytes, the most that the kernel takes. It is left out by name,
+  and nothing is deleted at the destination.
+- Extended attributes of one entry of more than 64 KiB of names or 4 MiB of values, and more than 256 MiB of different
+  attributes in a volume; more than 65,535 different access control lists.
+- Whatever could not be read, or changed each time that it was read.
+
+## When the destination cannot keep something
+
+A destination that is not privileged, or whose file system has no access control lists or extended attributes, keeps the
+rest and says so, once for each entry. A daemon of rsync's that refuses `-A` or `-X` (`refuse options`, or built without)
+is asked again without, and the report says what was not kept.
+
+What is lost without privilege cannot be known to the one who would have to say so: the kernel does not show `trusted.`
+attributes to an unprivileged source, and an unprivileged rsync does not say which owners it could not give.
+";
+
+fn document() -> String {
+    let source = make_source();
+    let mut columns = Vec::new();
+    for peers in Peers::ALL {
+        for privileged in [true, false] {
+            columns.push((peers, privileged, column(source.path(), peers, privileged)));
+        }
+    }
+    let mut text = HEAD.to_owned();
+    for privileged in [true, false] {
+        let columns: Vec<_> = columns.iter().filter(|(_, of, _)| *of == privileged).collect();
+        let title = if privileged { "Privileged" } else { "Unprivileged" };
+        let names: Vec<&str> = columns.iter().map(|(peers, _, _)| peers.words()).collect();
+        let _ = writeln!(text, "## {title}\n\n| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
+        for (number, row) in ROWS.iter().enumerate() {
+            let cells: Vec<&str> = columns.iter().map(|(_, _, cells)| cells[number]).collect();
+            let _ = writeln!(text, "| {} | {} |", row.what, cells.join(" | "));
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text + "\n" + FOOT
+}
+
+#[test]
+fn the_document_says_what_is_kept() {
+    if is_child() {
+        return;
+    }
+    assert!(rustix::process::geteuid().is_root(), "this test makes device nodes and gives files away: run it as root");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/fidelity.md");
+    let document = document();
+    if std::env::var_os("DOPPEL_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &document).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == document, "docs/fidelity.md is stale: run this test with DOPPEL_WRITE_DOCS=1\n{document}");
+}
