@@ -6,13 +6,17 @@ use std::process::Command;
 /// Crates, and what must be in no part of what they are built from.
 const TABLE: &[(&str, &[&str])] = &[
     // The control plane never touches a byte of user data.
-    ("doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-mover", "s2n-tls"]),
+    ("doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
     // The data plane never speaks to Kubernetes.
     ("doppel-mover", &["kube", "kube-core", "kube-client", "kube-runtime", "k8s-openapi", "doppel"]),
-    ("doppel-volume", &["tokio", "s2n-tls", "doppel-transport", "doppel-rsync", "doppel-mover"]),
-    ("doppel-transport", &["doppel-volume", "doppel-rsync", "doppel-mover"]),
-    ("doppel-rsync", &["doppel-transport", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
-    ("doppel-contract", &["tokio", "kube-core", "rustix", "doppel-volume", "doppel-transport", "doppel-rsync"]),
+    ("doppel-volume", &["tokio", "s2n-tls", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover"]),
+    ("doppel-transport", &["doppel-volume", "doppel-rsync", "doppel-block", "doppel-mover"]),
+    ("doppel-rsync", &["doppel-transport", "doppel-block", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
+    ("doppel-block", &["doppel-transport", "doppel-rsync", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
+    (
+        "doppel-contract",
+        &["tokio", "kube-core", "rustix", "doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block"],
+    ),
 ];
 
 /// One provider of cryptography, aws-lc-rs (docs/adr/0002), and no bindings to a system's library.

@@ -33,7 +33,7 @@ const SOCKETS: &[&str] = &["std::net", "std::os::unix::net", "rustix::net", "tok
 const PROCESS: &[&str] = &["std::env", "std::process", "rustix::process"];
 const ENVIRONMENT: &[&str] = &["std::env", "std::process"];
 const THREADS: &[&str] = &["std::thread", "tokio"];
-const ENGINES: &[&str] = &["doppel_rsync", "doppel_restic", "doppel_rclone"];
+const ENGINES: &[&str] = &["doppel_rsync", "doppel_block", "doppel_restic", "doppel_rclone"];
 const CONTROL_PLANE: &[&str] =
     &["crate::replication", "crate::apply", "crate::operator", "crate::resources", "crate::telemetry", "crate::args"];
 
@@ -94,7 +94,21 @@ const TABLE: &[Row] = &[
         names: &[CLOCK, FILES, SOCKETS, PROCESS, THREADS, &["std::io"]],
         rules: &[Rule::Sync],
     },
-    Row { part: "movers/rsync", names: &[ENVIRONMENT, SOCKETS, &["doppel_restic", "doppel_rclone"]], rules: &[] },
+    Row {
+        part: "movers/rsync",
+        names: &[ENVIRONMENT, SOCKETS, &["doppel_block", "doppel_restic", "doppel_rclone"]],
+        rules: &[],
+    },
+    Row {
+        part: "movers/block/src/proto",
+        names: &[CLOCK, FILES, SOCKETS, PROCESS, THREADS, &["std::io", "rustix"]],
+        rules: &[Rule::Sync],
+    },
+    Row {
+        part: "movers/block",
+        names: &[ENVIRONMENT, SOCKETS, &["doppel_rsync", "doppel_restic", "doppel_rclone"]],
+        rules: &[],
+    },
 ];
 
 /// What a file may name although its part may not: the file, the path, and why.

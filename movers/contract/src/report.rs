@@ -106,8 +106,10 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Tally {
-    /// Entries of the source's tree: files, directories, links.
+    /// Entries of the source's tree: files, directories, links. A block device is one.
     pub entries: u64,
+    /// Block devices among them: one, or none.
+    pub devices: u64,
     /// Bytes of file content in the source's tree.
     pub bytes: u64,
     /// Files of which content was sent.
@@ -116,6 +118,10 @@ pub struct Tally {
     pub literal_bytes: u64,
     /// Bytes of file content that the destination took from what it already had.
     pub matched_bytes: u64,
+    /// Bytes that became zeros at the destination without being sent, of a device.
+    pub zeroed_bytes: u64,
+    /// Bytes that this end read from its device; its holes are not.
+    pub read_bytes: u64,
     /// Entries that the destination deleted.
     pub deleted: u64,
     /// Bytes of this end's protocol stream to the peer, before encryption.
