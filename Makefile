@@ -74,6 +74,10 @@ bench-sync: image-and-programs ## Seconds from a manual trigger to lastManualSyn
 bench-rsync: prerequisites build ## Side by side with rsync and stunnel as VolSync runs them
 	bench/rsync
 
+.PHONY: bench-block
+bench-block: prerequisites build ## Block devices side by side with diskrsync and stunnel as VolSync runs them
+	bench/block
+
 .PHONY: crds
 crds: ## Write the generated CRDs
 	cargo run --locked -q -p doppel -- crds >crds/crds.yaml

@@ -31,11 +31,7 @@ use super::common::{CopyMethod, CustomCa, External, MoverConfig, ResticCache, Rs
     printcolumn(name = "Last sync", type_ = "string", format = "date-time", json_path = ".status.lastSyncTime"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.lastSyncDuration"),
     printcolumn(name = "Next sync", type_ = "string", format = "date-time", json_path = ".status.nextSyncTime"),
-    printcolumn(
-        name = "State",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Synchronizing')].reason"
-    ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.conditions[?(@.type=='Synchronizing')].reason"),
     printcolumn(
         name = "Message",
         type_ = "string",

@@ -23,8 +23,8 @@ pub struct SendOptions {
 
 /// Makes the destination's device like this one.
 ///
-/// Towards a Doppel, done means that the destination's device is durable. diskrsync acknowledges nothing: then it means
-/// that all was sent, and the caller learns from the end of the connection whether the peer took it.
+/// Towards a Doppel, done means that the destination's device is durable. diskrsync confirms nothing: there it means that
+/// all was sent, and the connection must be kept until the peer has hung up.
 ///
 /// # Errors
 /// When the session failed. What was stored until then stays.

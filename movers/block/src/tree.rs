@@ -137,6 +137,8 @@ fn hash(bytes: &[u8]) -> Hash {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
+
     use super::*;
     use doppel_volume::monitor::Silent;
     use std::os::unix::fs::FileExt;

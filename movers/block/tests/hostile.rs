@@ -1,7 +1,7 @@
 //! A peer that lies, in either role and both protocols: it gets an error that says what it did, and nothing else. It hurts
 //! no memory: what is allocated follows from our own device.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Two of ours, in both protocols: what arrives is what was there, and no more is read or sent than has to be.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
 
 mod support;
 

@@ -9,14 +9,40 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
-    /// Where the volume is mounted.
-    pub volume: PathBuf,
+    /// What is moved.
+    pub volume: Volume,
     /// What to do with it.
     pub work: Work,
     /// Seconds that the run may take. For a destination they begin when an authenticated source has connected: waiting
     /// for a source has no limit, because only the source knows when it will come. Absent means no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<NonZeroU64>,
+}
+
+/// A volume, as the pod of a mover has it. In JSON a tree is its path alone, a device is an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Volume {
+    /// Files and directories: where the volume is mounted.
+    Tree(PathBuf),
+    /// A raw block device.
+    Device(DeviceVolume),
+}
+
+/// A raw block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceVolume {
+    /// The device's node.
+    pub device: PathBuf,
+}
+
+impl Volume {
+    /// The device at this path.
+    #[must_use]
+    pub fn device(path: impl Into<PathBuf>) -> Self {
+        Self::Device(DeviceVolume { device: path.into() })
+    }
 }
 
 /// The engine to run, its direction, and what only that one needs.
@@ -55,7 +81,8 @@ pub struct RsyncTlsDestination {
     pub empty_source: EmptySource,
 }
 
-/// What an empty source means for a destination that has data. A volume that was not mounted, or was lost, looks empty.
+/// What an empty source means for a destination that has data. A volume that was not mounted, or was lost, looks empty. A
+/// device is empty when it holds nothing but zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EmptySource {
@@ -64,4 +91,34 @@ pub enum EmptySource {
     Refuse,
     /// The destination becomes empty too.
     Accept,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(volume: Volume) -> Request {
+        let key_file = PathBuf::from("/keys/psk.txt");
+        let port = NonZeroU16::MIN;
+        let work = RsyncTlsDestination { port, key_file, empty_source: EmptySource::Refuse };
+        Request { volume, work: Work::RsyncTlsDestination(work), deadline_seconds: None }
+    }
+
+    #[test]
+    fn a_volume_that_is_a_path_alone_is_a_tree_as_it_always_was() {
+        let json = r#"{"volume":"/data","work":{"mover":"rsync-tls-destination","port":1,"keyFile":"/keys/psk.txt","emptySource":"refuse"}}"#;
+        let tree = request(Volume::Tree("/data".into()));
+        assert_eq!(serde_json::from_str::<Request>(json).unwrap(), tree);
+        assert_eq!(serde_json::to_string(&tree).unwrap(), json);
+    }
+
+    #[test]
+    fn a_device_is_an_object_with_nothing_else_in_it() {
+        let device = request(Volume::device("/dev/block"));
+        let json = serde_json::to_string(&device).unwrap();
+        assert!(json.contains(r#""volume":{"device":"/dev/block"}"#), "{json}");
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), device);
+        let strange = json.replace(r#""device":"/dev/block""#, r#""device":"/dev/block","mode":"x""#);
+        assert!(serde_json::from_str::<Request>(&strange).is_err());
+    }
 }

@@ -4,6 +4,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use doppel_contract::Volume;
 
 /// Moves the content of a volume.
 #[derive(Debug, Parser)]
@@ -30,16 +31,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         termination_message: Option<PathBuf>,
     },
-    /// Copy a directory over rsync in TLS with a pre-shared key, to or from Doppel, VolSync, or rsync behind stunnel
+    /// Copy a directory or a block device in TLS with a pre-shared key, to or from Doppel, VolSync, or rsync behind stunnel
     #[command(subcommand)]
     RsyncTls(RsyncTls),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RsyncTls {
-    /// Send a directory to a destination
-    #[command(after_help = "Example:\n  \
-        doppel-mover rsync-tls source --volume /srv/data --address backup.example.org --key-file psk.txt")]
+    /// Send a directory or a block device to a destination
+    #[command(after_help = "Examples:\n  \
+        doppel-mover rsync-tls source --volume /srv/data --address backup.example.org --key-file psk.txt\n  \
+        doppel-mover rsync-tls source --block-device /dev/vg/lv --address backup.example.org --key-file psk.txt")]
     Source {
         #[command(flatten)]
         common: Common,
@@ -50,7 +52,7 @@ pub(crate) enum RsyncTls {
         #[arg(long, value_name = "PORT", default_value = "8000")]
         port: NonZeroU16,
     },
-    /// Wait for a source and become like it: what the source does not have is deleted here
+    /// Wait for a source and become like it: what the source does not have is deleted or overwritten here
     #[command(after_help = "Example:\n  \
         (umask 077; echo \"volsync:$(openssl rand -hex 64)\" > psk.txt)\n  \
         doppel-mover rsync-tls destination --volume /srv/copy --key-file psk.txt")]
@@ -65,19 +67,42 @@ pub(crate) enum RsyncTls {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
-    /// The directory whose content is moved
-    #[arg(long, value_name = "DIR")]
-    pub(crate) volume: PathBuf,
+    #[command(flatten)]
+    pub(crate) what: What,
     /// The file with the pre-shared key: a line IDENTITY:KEY, the key in hexadecimal, at least 32 digits
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
-    /// Let an empty source empty the destination; refused otherwise, for a volume that was not mounted looks empty
+    /// Let an empty source, or a device of zeros, empty the destination; refused otherwise, for a volume that was not
+    /// mounted looks empty
     #[arg(long)]
     pub(crate) allow_empty_source: bool,
     /// Give up after this long: seconds, or with a unit as in 90s, 30m, 12h [default: never]. For a destination the time
     /// begins when a source has connected
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(crate) deadline: Option<NonZeroU64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct What {
+    /// The directory whose content is moved
+    #[arg(long, value_name = "DIR")]
+    volume: Option<PathBuf>,
+    /// The block device whose content is moved, or a file that stands for one. Both ends must be devices, and the
+    /// destination's at least as large
+    #[arg(long, value_name = "PATH")]
+    block_device: Option<PathBuf>,
+}
+
+impl What {
+    pub(crate) fn volume(self) -> Volume {
+        let Self { volume, block_device } = self;
+        match (volume, block_device) {
+            (_, Some(device)) => Volume::device(device),
+            // One of the two is required.
+            (tree, None) => Volume::Tree(tree.unwrap_or_default()),
+        }
+    }
 }
 
 /// Seconds, minutes or hours.
@@ -107,6 +132,16 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_volume_is_a_directory_or_a_device_and_never_both_or_none() {
+        let parse = |what: &[&str]| {
+            let words = ["doppel-mover", "rsync-tls", "destination", "--key-file", "k"];
+            Args::try_parse_from(words.iter().chain(what))
+        };
+        assert!(parse(&["--volume", "/data"]).is_ok() && parse(&["--block-device", "/dev/block"]).is_ok());
+        assert!(parse(&[]).is_err() && parse(&["--volume", "/data", "--block-device", "/dev/block"]).is_err());
     }
 
     #[test]

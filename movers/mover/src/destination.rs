@@ -5,15 +5,20 @@
 //! connection ends the run: not a stranger, not a wrong key, not a source that dies in the middle. Only the volume itself
 //! does, when it fails.
 
+mod device;
 mod ledger;
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use doppel_contract::{Fault, LeftOut, Phase, Problem, Request, Retry, RsyncTlsDestination, Tally};
+use doppel_block::connection::PROTOCOL;
+use doppel_block::device::Device;
+use doppel_block::receive::Destination as DeviceDestination;
+use doppel_contract::{Fault, LeftOut, Phase, Problem, Request, Retry, RsyncTlsDestination, Tally, Volume};
 use doppel_rsync::error::Error as SessionError;
 use doppel_rsync::push;
 use doppel_rsync::serve::{Modules, Served, serve};
@@ -34,9 +39,13 @@ use ledger::{Ledger, Then};
 /// Receives into the volume until the source is done, and reports.
 pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &Counters, switch: &Switch) -> Ended {
     match listen(request, work, switch) {
-        Ok((tree, listener)) => {
+        Ok((opened, listener)) => {
+            let volume = match &opened {
+                Opened::Tree(tree) => Receiver::Tree(Modules::new(tree, work.empty_source)),
+                Opened::Device(device) => Receiver::Device(device),
+            };
             let destination = Destination {
-                modules: Modules::new(&tree, work.empty_source),
+                volume,
                 counters,
                 switch,
                 deadline: request.deadline_seconds,
@@ -53,21 +62,42 @@ pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &
     }
 }
 
+enum Opened {
+    Tree(Tree),
+    Device(DeviceDestination),
+}
+
 fn ended(failure: Failure, tally: Tally, elapsed: Duration) -> Ended {
     Ended { verdict: failure.verdict(), tally, remarks: LeftOut::default(), elapsed }
 }
 
-fn listen(request: &Request, work: &RsyncTlsDestination, switch: &Switch) -> Result<(Tree, Listener), Failure> {
-    let RsyncTlsDestination { port, key_file, empty_source: _ } = work;
+fn listen(request: &Request, work: &RsyncTlsDestination, switch: &Switch) -> Result<(Opened, Listener), Failure> {
+    let RsyncTlsDestination { port, key_file, empty_source } = work;
     let keys = Keys::read(key_file)?;
-    let tree = Tree::open(&request.volume)?;
+    let opened = match &request.volume {
+        Volume::Tree(path) => Opened::Tree(Tree::open(path)?),
+        Volume::Device(volume) => {
+            let device = Device::open_destination(&volume.device)?;
+            Opened::Device(DeviceDestination::new(device, *empty_source))
+        }
+    };
     let listener = Listener::bind(port.get(), &keys, Deadlines::MOVER, switch.stop().clone());
     let listener = listener.map_err(|error| Failure::from(&error))?;
-    Ok((tree, listener))
+    let listener = match opened {
+        Opened::Tree(_) => listener,
+        Opened::Device(_) => listener.naming(PROTOCOL),
+    };
+    Ok((opened, listener))
+}
+
+/// Where sessions store what they receive.
+enum Receiver<'r> {
+    Tree(Modules<'r>),
+    Device(&'r DeviceDestination),
 }
 
 struct Destination<'r> {
-    modules: Modules<'r>,
+    volume: Receiver<'r>,
     counters: &'r Counters,
     switch: &'r Switch,
     deadline: Option<NonZeroU64>,
@@ -119,7 +149,10 @@ impl Destination<'_> {
             return;
         }
         scope.spawn(move || {
-            let then = self.session(connection);
+            let then = match &self.volume {
+                Receiver::Tree(modules) => self.session(connection, modules),
+                Receiver::Device(device) => self.device_session(connection, device),
+            };
             self.sessions.fetch_sub(1, Ordering::AcqRel);
             match then {
                 Then::GoOn => {}
@@ -131,11 +164,11 @@ impl Destination<'_> {
         });
     }
 
-    fn session(&self, mut connection: Connection) -> Then {
+    fn session(&self, mut connection: Connection, modules: &Modules<'_>) -> Then {
         let peer = connection.peer;
         let session = Session { destination: self, writes: AtomicBool::new(false) };
         let Connection { reader, writer, .. } = &mut connection;
-        let served = serve(push::Connection { reader, writer }, &self.modules, &session);
+        let served = serve(push::Connection { reader, writer }, modules, &session);
         if let Err(error) = connection.finish(FAREWELL) {
             tracing::debug!(%peer, %error, "The connection did not end in order");
         }
@@ -157,17 +190,19 @@ impl Destination<'_> {
             Ok(Served::Control { name, content: _ }) if name == COMPLETE => self.ledger().complete(),
             // Links are stored as they are; no list of them is needed.
             Ok(Served::Control { .. } | Served::Listing) => Then::GoOn,
-            Err(error) => self.note_failure(peer, &error, wrote),
+            Err(error) => {
+                let volume_failed = matches!(error, SessionError::Volume(_));
+                self.note_failure(peer, Failure::from(&error), volume_failed, wrote)
+            }
         }
     }
 
-    fn note_failure(&self, peer: std::net::SocketAddr, error: &SessionError, wrote: bool) -> Then {
-        let failure = Failure::from(error);
+    fn note_failure(&self, peer: SocketAddr, failure: Failure, volume_failed: bool, wrote: bool) -> Then {
         tracing::warn!(%peer, reason = %failure.message, "A session failed");
         if wrote {
             self.ledger().data_fails();
         }
-        if let SessionError::Volume(_) = error {
+        if volume_failed {
             let _ = self.broken.set(failure);
             return Then::End;
         }

@@ -38,6 +38,26 @@ impl From<&doppel_rsync::error::Error> for Failure {
     }
 }
 
+impl From<&doppel_block::error::Error> for Failure {
+    fn from(error: &doppel_block::error::Error) -> Self {
+        match StreamError::of(error) {
+            Some(cause) => Self::new(cause.fault(), cause.retry(), format!("the transfer broke off: {cause}")),
+            None => Self::new(error.fault(), error.retry(), error.to_string()),
+        }
+    }
+}
+
+impl From<doppel_block::device::OpenError> for Failure {
+    fn from(error: doppel_block::device::OpenError) -> Self {
+        use doppel_block::device::OpenError;
+        let retry = match error {
+            OpenError::InUse { .. } => Retry::Later,
+            OpenError::Refused { .. } | OpenError::NoDevice { .. } => Retry::AfterChange,
+        };
+        Self::new(Fault::Volume, retry, error.to_string())
+    }
+}
+
 impl From<doppel_transport::address::AddressError> for Failure {
     fn from(error: doppel_transport::address::AddressError) -> Self {
         Self::new(Fault::User, Retry::AfterChange, error.to_string())

@@ -5,7 +5,8 @@
 //!
 //! - [`args`] what was typed, [`settings`] what it means
 //! - [`run`] the one run: switch, clock, display, work, report
-//! - [`source`], [`destination`] the work: connections and their order; bytes are the engine's business
+//! - [`source`], [`destination`] the work: connections and their order; bytes are the engines' business
+//! - [`device`] what both do alike where the volume is a block device
 //! - [`progress`], [`display`], [`summary`] what a person or an operator gets to see meanwhile and afterwards
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use clap::Parser;
 
 mod args;
 mod destination;
+mod device;
 mod display;
 mod failure;
 mod progress;

@@ -3,13 +3,16 @@
 //! Each attempt has connections of its own, in VolSync's order: the tree into the module `data`; for a peer that is no
 //! Doppel the list of symbolic links into `control`, by which VolSync undoes what its daemon did to them; the file
 //! `complete` into `control`, which ends the destination's run. `complete` is sent only by the attempt that sent the whole
-//! tree: a destination that was replaced in between may be an empty one.
+//! tree: a destination that was replaced in between may be an empty one. A block device takes one connection ([`device`]).
 
 mod attempts;
+mod device;
 
 use std::thread;
 
-use doppel_contract::{Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict};
+use doppel_block::connection::PROTOCOL;
+use doppel_block::device::Device;
+use doppel_contract::{EmptySource, Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict, Volume};
 use doppel_rsync::outcome::{Outcome, Peer};
 use doppel_rsync::proto::arguments::{Extra, Keep};
 use doppel_rsync::push::{self, PushOptions, Pushed};
@@ -50,12 +53,17 @@ pub(crate) fn send(request: &Request, work: &RsyncTlsSource, counters: &Counters
 }
 
 struct Source<'r> {
-    tree: Tree,
+    volume: Opened,
     client: Client,
     address: Address,
-    options: PushOptions,
+    empty_source: EmptySource,
     counters: &'r Counters,
     switch: &'r Switch,
+}
+
+enum Opened {
+    Tree(Tree),
+    Device(Device),
 }
 
 /// Why an attempt failed, and whether it got as far as a destination.
@@ -76,8 +84,11 @@ fn prepare<'r>(
     let address = Address::new(address, *port)?;
     let client = Client::new(&Keys::read(key_file)?, Deadlines::MOVER, switch.stop().clone());
     let client = client.map_err(|error| Failure::from(&error))?;
-    let tree = Tree::open(&request.volume)?;
-    Ok(Source { tree, client, address, options: PushOptions { empty_source: *empty_source }, counters, switch })
+    let (volume, client) = match &request.volume {
+        Volume::Tree(path) => (Opened::Tree(Tree::open(path)?), client),
+        Volume::Device(volume) => (Opened::Device(Device::open_source(&volume.device)?), client.naming(PROTOCOL)),
+    };
+    Ok(Source { volume, client, address, empty_source: *empty_source, counters, switch })
 }
 
 impl Source<'_> {
@@ -121,7 +132,14 @@ impl Source<'_> {
     fn attempt(&self) -> Result<Outcome, Trouble> {
         self.counters.restart();
         self.counters.phase(Phase::Connecting);
-        let Pushed { outcome, symlinks } = self.push()?;
+        match &self.volume {
+            Opened::Tree(tree) => self.send_tree(tree),
+            Opened::Device(device) => self.send_device(device),
+        }
+    }
+
+    fn send_tree(&self, tree: &Tree) -> Result<Outcome, Trouble> {
+        let Pushed { outcome, symlinks } = self.push(tree)?;
         if !outcome.left_out.is_empty() {
             return Ok(outcome);
         }
@@ -134,12 +152,12 @@ impl Source<'_> {
     }
 
     /// Sends the tree, without what the destination refuses to keep.
-    fn push(&self) -> Result<Pushed, Trouble> {
+    fn push(&self, tree: &Tree) -> Result<Pushed, Trouble> {
+        let options = PushOptions { empty_source: self.empty_source };
         let mut keep = Keep::ALL;
         loop {
-            let pushed = self.over_a_connection(|connection| {
-                push::push_keeping(connection, &self.tree, &self.options, keep, self.counters)
-            });
+            let pushed = self
+                .over_a_connection(|connection| push::push_keeping(connection, tree, &options, keep, self.counters));
             match pushed {
                 // Each time something less is kept, so this ends.
                 Err(Trouble { not_taken: Some(extra), .. }) if keep.has(extra) => {
@@ -151,14 +169,18 @@ impl Source<'_> {
         }
     }
 
+    fn connect(&self) -> Result<Connection, Trouble> {
+        self.client.connect(&self.address).map_err(|error| {
+            let came = if before_the_door(&error) { Came::NobodyThere } else { Came::Failed };
+            Trouble { came, failure: Failure::from(&error), not_taken: None }
+        })
+    }
+
     fn over_a_connection<T>(
         &self,
         session: impl FnOnce(Streams<'_>) -> Result<T, doppel_rsync::error::Error>,
     ) -> Result<T, Trouble> {
-        let mut connection = self.client.connect(&self.address).map_err(|error| {
-            let came = if before_the_door(&error) { Came::NobodyThere } else { Came::Failed };
-            Trouble { came, failure: Failure::from(&error), not_taken: None }
-        })?;
+        let mut connection = self.connect()?;
         let Connection { reader, writer, .. } = &mut connection;
         let done = session(push::Connection { reader, writer });
         let done = done.map_err(|error| {

@@ -26,25 +26,46 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     };
     if !remarks.is_empty() {
-        let _ = writeln!(text, "Not kept or not there any more, for {}:", entries(remarks.count));
+        let _ = writeln!(text, "Remarks on {}:", entries(remarks.count));
         list(&mut text, remarks);
     }
     text
 }
 
 fn counts(tally: &Tally, elapsed_ms: u64) -> String {
-    let Tally { entries: all, bytes, files_sent, literal_bytes, matched_bytes: _, deleted, wire_sent, wire_received } =
-        tally;
-    format!(
-        "{} with {}; content of {} sent ({} new), {} deleted; {} on the wire; {:.1} s",
-        entries(*all),
-        HumanBytes(*bytes),
-        if *files_sent == 1 { "1 file".to_owned() } else { format!("{} files", HumanCount(*files_sent)) },
-        HumanBytes(*literal_bytes),
-        entries(*deleted),
-        HumanBytes(wire_sent + wire_received),
-        std::time::Duration::from_millis(elapsed_ms).as_secs_f64(),
-    )
+    let Tally {
+        entries: all,
+        devices,
+        bytes,
+        files_sent,
+        literal_bytes,
+        matched_bytes: _,
+        zeroed_bytes,
+        read_bytes,
+        deleted,
+        wire_sent,
+        wire_received,
+    } = tally;
+    let moved = if *devices > 0 {
+        format!(
+            "a device of {}; {} read here, {} sent, {} zeroed",
+            HumanBytes(*bytes),
+            HumanBytes(*read_bytes),
+            HumanBytes(*literal_bytes),
+            HumanBytes(*zeroed_bytes),
+        )
+    } else {
+        format!(
+            "{} with {}; content of {} sent ({} new), {} deleted",
+            entries(*all),
+            HumanBytes(*bytes),
+            if *files_sent == 1 { "1 file".to_owned() } else { format!("{} files", HumanCount(*files_sent)) },
+            HumanBytes(*literal_bytes),
+            entries(*deleted),
+        )
+    };
+    let seconds = std::time::Duration::from_millis(elapsed_ms).as_secs_f64();
+    format!("{moved}; {} on the wire; {seconds:.1} s", HumanBytes(wire_sent + wire_received))
 }
 
 fn entries(count: u64) -> String {
@@ -77,6 +98,16 @@ mod tests {
             summary(&report(Verdict::Complete)),
             "Complete: 1,234 entries with 5.00 MiB; content of 1 file sent (0 B new), 2 entries deleted; 0 B on the wire; \
              1.5 s\n"
+        );
+    }
+
+    #[test]
+    fn a_device_says_what_was_read_and_sent_of_it() {
+        let tally =
+            Tally { devices: 1, read_bytes: 3 << 20, literal_bytes: 1 << 20, bytes: 5 << 20, ..Tally::default() };
+        assert_eq!(
+            summary(&Report { tally, ..report(Verdict::Complete) }),
+            "Complete: a device of 5.00 MiB; 3.00 MiB read here, 1.00 MiB sent, 0 B zeroed; 0 B on the wire; 1.5 s\n"
         );
     }
 

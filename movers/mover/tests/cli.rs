@@ -19,7 +19,9 @@ fn help_names_every_flag_with_an_example() {
     assert!(text.contains("rsync-tls") && text.contains("Exit codes:"), "{text}");
     let (code, text) = run(&["rsync-tls", "source", "--help"]);
     assert_eq!(code, Some(0));
-    for flag in ["--volume", "--key-file", "--address", "--port", "--allow-empty-source", "--deadline", "Example:"] {
+    let flags =
+        ["--volume", "--block-device", "--key-file", "--address", "--port", "--allow-empty-source", "--deadline"];
+    for flag in flags.into_iter().chain(["Examples:"]) {
         assert!(text.contains(flag), "{flag} in {text}");
     }
     let (code, text) = run(&["rsync-tls", "destination", "--help"]);
@@ -39,6 +41,8 @@ fn a_command_line_that_is_not_understood_is_a_usage_error_that_names_the_flag() 
         let (code, text) = run(&[&source, more].concat());
         assert!(code == Some(2) && text.contains(named), "{more:?}: {code:?} {text}");
     }
+    let (code, text) = run(&[&source[..], &["--block-device", "/dev/null", "--address", "h"]].concat());
+    assert!(code == Some(2) && text.contains("--block-device"), "{code:?} {text}");
     assert_eq!(run(&[]).0, Some(2));
     assert_eq!(run(&["rsync-tls"]).0, Some(2));
 }

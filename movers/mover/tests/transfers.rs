@@ -8,7 +8,9 @@ use std::fs;
 use std::net::TcpStream;
 use std::num::NonZeroU16;
 
-use doppel_contract::{EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Work};
+use doppel_contract::{
+    EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Volume, Work,
+};
 use rustix::process::Signal;
 use support::proxy::{Proxy, Then};
 use support::tree::{assert_same, noise, plant, write};
@@ -52,9 +54,16 @@ fn a_pod_reads_its_request_and_leaves_its_report() {
     let (left, right) = (stage.path("source-log"), stage.path("destination-log"));
     let destination = Work::RsyncTlsDestination(RsyncTlsDestination { port, key_file: key_file.clone(), empty_source });
     let source = Work::RsyncTlsSource(RsyncTlsSource { address: "localhost".into(), port, key_file, empty_source });
-    let destination =
-        stage.run("destination", &Request { volume: to.clone(), work: destination, deadline_seconds: None }, &right);
-    let source = stage.run("source", &Request { volume: from.clone(), work: source, deadline_seconds: None }, &left);
+    let destination = stage.run(
+        "destination",
+        &Request { volume: Volume::Tree(to.clone()), work: destination, deadline_seconds: None },
+        &right,
+    );
+    let source = stage.run(
+        "source",
+        &Request { volume: Volume::Tree(from.clone()), work: source, deadline_seconds: None },
+        &left,
+    );
     for (ended, file) in [(source.end(), left), (destination.end(), right)] {
         let report = Report::from_termination_message(&fs::read_to_string(file).unwrap()).unwrap();
         assert_eq!(&report, ended.expect_complete());

@@ -34,6 +34,12 @@ impl Client {
         Ok(Self { sessions: Sessions::new(keys.first())?, deadlines, stop })
     }
 
+    /// Names an application protocol to the peer: see [`Connection::agreed`].
+    #[must_use]
+    pub fn naming(self, protocol: &'static str) -> Self {
+        Self { sessions: self.sessions.naming(protocol), ..self }
+    }
+
     /// Connects: looks the name up, tries each of its addresses, proves the key and lets the peer prove it.
     ///
     /// # Errors
@@ -111,8 +117,9 @@ pub(crate) fn establish(
     let connection = || {
         let socket = std::sync::Arc::new(socket.into_socket()?);
         wire::set_options(&socket)?;
+        let agreed = session.agrees();
         let tls = TlsStream::from_parts(session, Wire(socket.clone()));
-        Connection::new(tls, socket, stop, idle)
+        Connection::new(tls, socket, stop, idle).map(|connection| Connection { agreed, ..connection })
     };
     connection().map_err(|source| Error::Lost { peer: peer.to_owned(), source })
 }

@@ -63,6 +63,12 @@ impl Listener {
         Ok(Self { runtime, listener, sessions, deadlines, stop, handshakes, waiting })
     }
 
+    /// Names an application protocol to those who ask for it: see [`Connection::agreed`].
+    #[must_use]
+    pub fn naming(self, protocol: &'static str) -> Self {
+        Self { sessions: self.sessions.naming(protocol), ..self }
+    }
+
     /// Where it listens.
     ///
     /// # Errors

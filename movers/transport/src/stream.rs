@@ -30,6 +30,8 @@ pub struct Connection {
     pub writer: Writer,
     /// Where the peer is.
     pub peer: SocketAddr,
+    /// Whether both ends named the same application protocol, where one was named: then it is what both speak.
+    pub agreed: bool,
 }
 
 /// The receiving half. Buffered by one TLS record; end of file is the peer's orderly end, a connection that just ends is
@@ -77,7 +79,8 @@ struct Shared {
     tls: Mutex<TlsStream<Wire, Session>>,
     socket: Arc<TcpStream>,
     stop: Stop,
-    idle: Duration,
+    /// Milliseconds for which both may be silent.
+    idle: AtomicU64,
     begin: Instant,
     /// Milliseconds after `begin` at which bytes last moved, in either direction.
     moved: AtomicU64,
@@ -101,12 +104,18 @@ impl Connection {
             tls: Mutex::new(tls),
             socket,
             stop: stop.clone(),
-            idle,
+            idle: AtomicU64::new(milliseconds(idle)),
             begin: Instant::now(),
             moved: AtomicU64::new(0),
         });
         let reader = Reader { shared: Arc::clone(&shared), buffer: vec![0; Self::RECORD].into(), filled: 0, taken: 0 };
-        Ok(Self { reader, writer: Writer { shared, buffer: Vec::with_capacity(Self::BATCH) }, peer })
+        let writer = Writer { shared, buffer: Vec::with_capacity(Self::BATCH) };
+        Ok(Self { reader, writer, peer, agreed: false })
+    }
+
+    /// Lets both be silent for this long from now on, where the protocol has longer silences than others.
+    pub fn allow_silence(&self, idle: Duration) {
+        self.reader.shared.idle.store(milliseconds(idle), Ordering::Relaxed);
     }
 
     /// Ends the connection in order: sends what is left and the end mark, then discards what the peer still sends until
@@ -232,7 +241,8 @@ impl Shared {
     fn wait(&self, direction: PollFlags, limit: Option<Instant>) -> io::Result<()> {
         loop {
             let silent = Duration::from_millis(self.now().saturating_sub(self.moved.load(Ordering::Relaxed)));
-            let mut left = self.idle.saturating_sub(silent);
+            let idle = Duration::from_millis(self.idle.load(Ordering::Relaxed));
+            let mut left = idle.saturating_sub(silent);
             if let Some(limit) = limit {
                 left = left.min(limit.saturating_duration_since(Instant::now()));
             }
@@ -267,8 +277,12 @@ impl Shared {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.begin.elapsed())
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl StreamError {

@@ -28,6 +28,8 @@ pub(crate) const SEND_BUFFER: u32 = 8 * (16 * 1024 + 64);
 pub(crate) struct Sessions {
     config: Config,
     keys: Arc<Vec<Psk>>,
+    /// The application protocol to be named to the peer.
+    protocol: Option<&'static str>,
     alert: Arc<AtomicU16>,
 }
 
@@ -47,7 +49,12 @@ impl Sessions {
             Ok((config.build()?, keys))
         };
         let (config, keys) = build().map_err(|error: TlsError| Error::Local { reason: error.to_string() })?;
-        Ok(Self { config, keys: Arc::new(keys), alert: Arc::default() })
+        Ok(Self { config, keys: Arc::new(keys), protocol: None, alert: Arc::default() })
+    }
+
+    /// Names an application protocol (ALPN, RFC 7301). A peer that knows none, such as stunnel, ignores it.
+    pub(crate) fn naming(self, protocol: &'static str) -> Self {
+        Self { protocol: Some(protocol), ..self }
     }
 
     /// The same keys for another handshake.
@@ -69,6 +76,7 @@ impl Builder for Sessions {
         for key in self.keys.iter() {
             connection.append_psk(key)?;
         }
+        connection.set_application_protocol_preference(self.protocol)?;
         connection.prefer_throughput()?.set_receive_buffering(true)?;
         Ok(Session { connection, alert: Arc::clone(&self.alert) })
     }
@@ -94,6 +102,11 @@ impl Session {
         let psk = self.connection.negotiated_psk_identity_length().is_ok_and(|length| length > 0);
         let version = self.connection.actual_protocol_version();
         psk && matches!(version, Ok(Version::TLS13))
+    }
+
+    /// Whether both ends named the same application protocol.
+    pub(crate) fn agrees(&self) -> bool {
+        self.connection.application_protocol().is_some()
     }
 }
 

@@ -15,6 +15,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use doppel_transport::client::Client;
 use doppel_transport::deadlines::Deadlines;
 use doppel_transport::stop::Stop;
 use doppel_transport::stream::{Connection, StreamError};
@@ -255,13 +256,47 @@ fn stopping_ends_a_blocked_read_and_a_waiting_listener() {
 }
 
 #[test]
+fn two_ends_agree_on_a_protocol_only_if_both_name_it() {
+    for (near, far, expected) in [
+        (Some("a/1"), Some("a/1"), true),
+        (Some("a/1"), None, false),
+        (None, Some("a/1"), false),
+        (Some("a/1"), Some("a/2"), false),
+        (None, None, false),
+    ] {
+        let (listener, port, _stop) = listener(&psk(), SHORT);
+        let mut listener = match far {
+            Some(protocol) => listener.naming(protocol),
+            None => listener,
+        };
+        let server = thread::spawn(move || listener.accept().unwrap().agreed);
+        let client = Client::new(&keys(&psk()), SHORT, Stop::new()).unwrap();
+        let client = match near {
+            Some(protocol) => client.naming(protocol),
+            None => client,
+        };
+        let agreed = client.connect(&local(port)).unwrap().agreed;
+        assert_eq!((agreed, server.join().unwrap()), (expected, expected), "{near:?} {far:?}");
+    }
+}
+
+#[test]
+fn a_silence_that_was_allowed_does_not_end_a_connection() {
+    let (mut client, _server, _stop) = pair(Deadlines { idle: Duration::from_millis(100), ..SHORT });
+    client.allow_silence(Duration::from_millis(600));
+    let begin = Instant::now();
+    assert!(matches!(reason(&client.reader.read(&mut [0; 10]).unwrap_err()), StreamError::Idle { .. }));
+    assert!(begin.elapsed() >= Duration::from_millis(500));
+}
+
+#[test]
 fn the_last_words_arrive_although_the_peer_is_still_sending() {
     let (client, server, _stop) = pair(SHORT);
     let Connection { mut writer, mut reader, .. } = client;
     let sending = thread::spawn(move || while writer.write_all(&[1; 65_536]).is_ok() {});
-    let Connection { writer: mut last, reader: unread, peer } = server;
+    let Connection { writer: mut last, reader: unread, peer, agreed } = server;
     last.write_all(b"@ERROR: no\n").unwrap();
-    let finished = thread::spawn(move || Connection { writer: last, reader: unread, peer }.finish(SHORT.idle));
+    let finished = thread::spawn(move || Connection { writer: last, reader: unread, peer, agreed }.finish(SHORT.idle));
     let mut words = Vec::new();
     reader.read_to_end(&mut words).unwrap();
     assert_eq!(words, b"@ERROR: no\n");

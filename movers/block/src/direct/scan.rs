@@ -102,6 +102,8 @@ impl<'d> Scan<'d> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
+
     use super::*;
     use std::os::unix::fs::FileExt;
 

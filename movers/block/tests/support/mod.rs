@@ -1,6 +1,7 @@
 //! What the tests share: devices, and sessions over a pair of sockets.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses its part of this")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
+#![allow(clippy::needless_pass_by_value, reason = "an end of a session closes its socket")]
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::Shutdown;

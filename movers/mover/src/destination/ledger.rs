@@ -75,7 +75,7 @@ impl Ledger {
     pub(crate) fn settle(self) -> (Verdict, Tally, LeftOut) {
         let Self { last, before_last, mut tally, open: _, complete: _ } = self;
         let Outcome { tally: tree, mut left_out, mut remarks, peer } = last.unwrap_or_default();
-        (tally.entries, tally.bytes) = (tree.entries, tree.bytes);
+        (tally.entries, tally.devices, tally.bytes) = (tree.entries, tree.devices, tree.bytes);
         // VolSync's source copies in one pass and deletes in a second: what the first left out is still missing.
         if let (Peer::Rsync, Some(first)) = (peer, before_last) {
             append(&mut left_out, first.left_out);
@@ -93,8 +93,21 @@ impl Ledger {
 
 /// Adds what a session moved. The tree's own size is the last session's.
 fn add(total: &mut Tally, session: &Tally) {
-    let Tally { entries: _, bytes: _, files_sent, literal_bytes, matched_bytes, deleted, wire_sent, wire_received } =
-        session;
+    let Tally {
+        entries: _,
+        devices: _,
+        bytes: _,
+        files_sent,
+        literal_bytes,
+        matched_bytes,
+        zeroed_bytes,
+        read_bytes,
+        deleted,
+        wire_sent,
+        wire_received,
+    } = session;
+    total.zeroed_bytes += zeroed_bytes;
+    total.read_bytes += read_bytes;
     total.files_sent += files_sent;
     total.literal_bytes += literal_bytes;
     total.matched_bytes += matched_bytes;

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail their test"
 )]
 
+pub mod diskrsync;
 pub mod proxy;
 pub mod tree;
 pub mod volsync;
@@ -68,18 +69,36 @@ impl Stage {
     pub fn source(&self, volume: &Path, port: u16, more: &[&str]) -> Mover {
         let mut arguments = vec!["rsync-tls", "source", "--address", "127.0.0.1"];
         arguments.extend(more);
-        self.mover("source", volume, port, &arguments)
+        self.mover("source", Some(volume), port, &arguments)
     }
 
     pub fn destination(&self, volume: &Path, port: u16, more: &[&str]) -> Mover {
         let mut arguments = vec!["rsync-tls", "destination"];
         arguments.extend(more);
-        self.mover("destination", volume, port, &arguments)
+        self.mover("destination", Some(volume), port, &arguments)
     }
 
-    fn mover(&self, role: &str, volume: &Path, port: u16, arguments: &[&str]) -> Mover {
+    /// A source of a block device.
+    pub fn device_source(&self, device: &Path, port: u16, more: &[&str]) -> Mover {
+        let mut arguments = vec!["rsync-tls", "source", "--address", "127.0.0.1", "--block-device"];
+        arguments.push(device.to_str().unwrap());
+        arguments.extend(more);
+        self.mover("source", None, port, &arguments)
+    }
+
+    /// A destination of a block device.
+    pub fn device_destination(&self, device: &Path, port: u16, more: &[&str]) -> Mover {
+        let mut arguments = vec!["rsync-tls", "destination", "--block-device", device.to_str().unwrap()];
+        arguments.extend(more);
+        self.mover("destination", None, port, &arguments)
+    }
+
+    fn mover(&self, role: &str, volume: Option<&Path>, port: u16, arguments: &[&str]) -> Mover {
         let mut command = command();
-        command.args(arguments).arg("--volume").arg(volume).args(["--port", &port.to_string()]);
+        command.args(arguments).args(["--port", &port.to_string()]);
+        if let Some(volume) = volume {
+            command.arg("--volume").arg(volume);
+        }
         if !arguments.contains(&"--key-file") {
             command.arg("--key-file").arg(self.key_file());
         }
@@ -201,7 +220,11 @@ impl Mover {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
-        wait_until("the end of a mover", || !self.is_running());
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_running() {
+            assert!(Instant::now() < deadline, "waited in vain for the end of a mover, which said:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let status = self.child.wait().unwrap();
         let said = self.said();
         let report = said.lines().filter_map(|line| serde_json::from_str(line).ok()).next_back();

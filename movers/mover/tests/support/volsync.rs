@@ -157,7 +157,7 @@ pub fn succeed(output: Output) -> Vec<u8> {
     stdout
 }
 
-fn stunnel(stage: &Stage, dir: &Path, port: u16, service: &str) -> Process {
+pub(super) fn stunnel(stage: &Stage, dir: &Path, port: u16, service: &str) -> Process {
     let secrets = dir.join("psk.txt");
     fs::copy(stage.key_file(), &secrets).unwrap();
     permissions(&secrets, 0o600);

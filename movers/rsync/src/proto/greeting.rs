@@ -49,12 +49,19 @@ pub fn greeting() -> String {
     format!("{PREFIX}{}.0 sha512 sha256 sha1 md5 md4\n", Protocol::OURS.0)
 }
 
+/// How diskrsync begins, which VolSync serves where a volume is a block device.
+const BLOCK_DEVICE: &[u8] = b"BSNC0002";
+
 /// Reads the greeting of a peer.
 ///
 /// # Errors
 /// When it is none, or too old.
 pub fn read_greeting(line: &[u8]) -> Result<Protocol, Malformed> {
     let not_rsync = || Malformed::unexpected(format!("{}, which is not the greeting of rsync", Line::from_bytes(line)));
+    if line.starts_with(BLOCK_DEVICE) {
+        let what = "the begin of diskrsync: its end replicates a block device; both ends need the same volumeMode";
+        return Err(Malformed::unexpected(what));
+    }
     let rest = line.strip_prefix(PREFIX.as_bytes()).ok_or_else(not_rsync)?;
     let digits: Vec<u8> = rest.iter().copied().take_while(u8::is_ascii_digit).take(10).collect();
     let version = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(not_rsync)?;

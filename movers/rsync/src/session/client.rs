@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use crate::error::Error;
 use crate::outcome::Peer;
 use crate::proto::arguments::{Arguments, Extra};
-use crate::proto::greeting::{Answer, MAX_LINE, Protocol, greeting, read_answer, read_greeting};
+use crate::proto::greeting::{Answer, MAX_LINE, PREFIX, Protocol, greeting, read_answer, read_greeting};
 use crate::proto::input::{Input, Malformed};
 use crate::proto::integer::read_bits;
 use crate::proto::negotiate::{
@@ -25,7 +25,7 @@ pub(crate) fn enter<R: Read, W: Write>(
     writer: &mut Writer<W>,
     module: &str,
 ) -> Result<(Protocol, Peer), Error> {
-    let protocol = read_greeting(&reader.line(MAX_LINE)?)?;
+    let protocol = read_greeting(&reader.line_with(PREFIX.as_bytes(), MAX_LINE)?)?;
     writer.put(greeting().as_bytes())?;
     writer.put(format!("{module}\n").as_bytes())?;
     writer.flush()?;

@@ -79,6 +79,21 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// A line that begins so; or its begin alone where it does not, for other protocols may never end a line.
+    pub(crate) fn line_with(&mut self, begin: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+        let mut line = Vec::new();
+        while line.len() < begin.len() {
+            match self.byte()? {
+                b'\n' => return Ok(line),
+                byte => line.push(byte),
+            }
+        }
+        if line == begin {
+            line.extend(self.line(limit.saturating_sub(begin.len()))?);
+        }
+        Ok(line)
+    }
+
     /// Some data, as it comes, at least one byte and at most `most`.
     pub(crate) fn some(&mut self, most: usize) -> Result<&[u8], Error> {
         let available = match self.framing {
@@ -246,6 +261,14 @@ mod tests {
             reader.begin_frames();
             while reader.take(3).is_ok() {}
         }
+    }
+
+    #[test]
+    fn what_begins_otherwise_is_not_read_to_the_end_of_its_line() {
+        let mut reader = Reader::new(&b"@RSYNCD: 31.0\nBSNC0002\0\0\0\0and so on"[..]);
+        assert_eq!(reader.line_with(b"@RSYNCD: ", 50).unwrap(), b"@RSYNCD: 31.0");
+        assert_eq!(reader.line_with(b"@RSYNCD: ", 50).unwrap(), b"BSNC0002\0");
+        assert_eq!(Reader::new(&b"@\n"[..]).line_with(b"@RSYNCD: ", 50).unwrap(), b"@");
     }
 
     #[test]
