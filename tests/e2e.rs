@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod e2e {
+    mod block;
     mod clusters;
     mod conditions;
     mod interruptions;

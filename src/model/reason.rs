@@ -59,13 +59,21 @@ pub enum Reason {
         /// The namespace.
         namespace: String,
     },
-    /// A claim is attached in a way that the mover cannot use.
+    /// A claim of the user's is not what the user says that it is.
     #[error(
-        "PersistentVolumeClaim {name:?} has volumeMode Block, which the rsync-tls mover of this version cannot serve; use a Filesystem volume"
+        "{field}: says {wanted}, but PersistentVolumeClaim {name:?} in namespace {namespace:?} has volumeMode {found}; correct the field, or name another claim"
     )]
-    BlockVolume {
-        /// The claim.
+    VolumeMode {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        wanted: &'static str,
+        /// The claim's name.
         name: String,
+        /// The namespace.
+        namespace: String,
+        /// What the claim has.
+        found: &'static str,
     },
     /// A user's Secret is not there.
     #[error("{field}: Secret {name:?} does not exist in namespace {namespace:?}; create it with the key psk.txt")]

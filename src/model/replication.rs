@@ -116,7 +116,12 @@ pub struct CopyShape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A claim of the user's.
-    Existing(String),
+    Existing {
+        /// Its name.
+        claim: String,
+        /// What the user says that it is, if anything.
+        mode: Option<VolumeMode>,
+    },
     /// A claim that Doppel makes.
     Dynamic {
         /// Size, a Kubernetes quantity.
@@ -148,6 +153,17 @@ pub enum VolumeMode {
     Filesystem,
     /// A block device.
     Block,
+}
+
+impl VolumeMode {
+    /// As the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filesystem => "Filesystem",
+            Self::Block => "Block",
+        }
+    }
 }
 
 /// How a destination's point in time is published.

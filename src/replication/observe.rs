@@ -95,7 +95,7 @@ impl Reader<'_> {
         publish: &Publish,
     ) -> kube::Result<Observed> {
         let claim_name = match target {
-            Target::Existing(name) => name.clone(),
+            Target::Existing { claim, mode: _ } => claim.clone(),
             Target::Dynamic { .. } => name::destination_claim(self.owner),
         };
         let (claim, snapshots) = futures::try_join!(self.claim(&claim_name), self.own_snapshots())?;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::metadata;
-use crate::model::replication::{Owner, VolumeMode};
+use crate::model::replication::Owner;
 use crate::model::step::{NewClaim, Origin};
 
 /// A new claim.
@@ -24,7 +24,7 @@ pub fn build(owner: &Owner, new: &NewClaim) -> PersistentVolumeClaim {
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(new.access_modes.clone()),
             storage_class_name: new.storage_class.clone(),
-            volume_mode: Some(mode(new.mode).to_owned()),
+            volume_mode: Some(new.mode.name().to_owned()),
             resources: Some(requests(&new.capacity)),
             data_source: match &new.origin {
                 Origin::Empty => None,
@@ -41,12 +41,5 @@ fn requests(capacity: &str) -> VolumeResourceRequirements {
     VolumeResourceRequirements {
         requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(capacity.to_owned()))])),
         limits: None,
-    }
-}
-
-fn mode(mode: VolumeMode) -> &'static str {
-    match mode {
-        VolumeMode::Filesystem => "Filesystem",
-        VolumeMode::Block => "Block",
     }
 }

@@ -42,19 +42,37 @@ impl Pair {
         }
         pair.apply(Cluster::A, &json!([claim("data", &Value::Null), pod("writer", "data")]));
         pair.wait_for_pod(Cluster::A, "writer");
+<<<<<<< HEAD
         let section = json!({"copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
             "serviceType": "LoadBalancer", "moverSecurityContext": pair.security()});
         pair.apply(Cluster::B, &json!([object("ReplicationDestination", &json!({"rsyncTLS": section}))]));
+=======
+        let security: Value = serde_json::from_str(SECURITY).unwrap();
+        pair.apply(
+            Cluster::B,
+            &json!([object(
+                "ReplicationDestination",
+                &json!({"rsyncTLS": {
+            "copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
+            "serviceType": "LoadBalancer", "moverSecurityContext": security}})
+            )]),
+        );
+        pair.bring_the_key();
+        pair
+    }
+
+    /// Waits for the destination's address and key, and brings the key to the source's cluster.
+    pub(super) fn bring_the_key(&self) {
+>>>>>>> 684cd6e (operator: block volumes with rsyncTLS)
         until("the destination's address and key", 60, || {
-            let told = pair.status(Cluster::B)["rsyncTLS"].clone();
+            let told = self.status(Cluster::B)["rsyncTLS"].clone();
             (told["address"].is_string() && told["keySecret"].is_string()).then_some(()).ok_or_else(|| told.to_string())
         });
-        let secret = pair.status(Cluster::B)["rsyncTLS"]["keySecret"].as_str().unwrap().to_owned();
+        let secret = self.status(Cluster::B)["rsyncTLS"]["keySecret"].as_str().unwrap().to_owned();
         let secret: Value =
-            serde_json::from_str(&pair.kubectl(Cluster::B, &["get", "secret", &secret, "-o", "json"])).unwrap();
+            serde_json::from_str(&self.kubectl(Cluster::B, &["get", "secret", &secret, "-o", "json"])).unwrap();
         let copy = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "data": secret["data"]});
-        pair.apply(Cluster::A, &json!([copy]));
-        pair
+        self.apply(Cluster::A, &json!([copy]));
     }
 
     fn security(&self) -> Value {
@@ -206,7 +224,7 @@ impl Pair {
     }
 }
 
-fn object(kind: &str, spec: &Value) -> Value {
+pub(super) fn object(kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "volsync.backube/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
 }
 

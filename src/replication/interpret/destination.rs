@@ -131,18 +131,26 @@ fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
         destination_pvc,
         cleanup_temp_pvc,
     } = &section.volume;
+    let mode = match section.volume_mode.as_deref() {
+        None | Some("") => None,
+        Some("Filesystem") => Some(VolumeMode::Filesystem),
+        Some("Block") => Some(VolumeMode::Block),
+        Some(other) => {
+            let why = format!("{other:?} is no volume mode; write Filesystem or Block");
+            return Err(Reason::FieldInvalid { field: "spec.rsyncTLS.volumeMode", why });
+        }
+    };
     if let Some(claim) = name(destination_pvc.as_ref()) {
-        return Ok(Target::Existing(claim));
+        return Ok(Target::Existing { claim, mode });
     }
     let missing = |field| Reason::FieldMissing { field, when: WITHOUT_CLAIM };
     let access_modes = access_modes.clone().filter(|modes| !modes.is_empty()).ok_or_else(|| missing("accessModes"))?;
     let capacity = capacity.as_ref().ok_or_else(|| missing("capacity"))?;
-    let block = section.volume_mode.as_deref() == Some("Block");
     Ok(Target::Dynamic {
         capacity: capacity.0.clone(),
         storage_class: storage_class_name.clone(),
         access_modes,
-        mode: if block { VolumeMode::Block } else { VolumeMode::Filesystem },
+        mode: mode.unwrap_or(VolumeMode::Filesystem),
         lifetime: if *cleanup_temp_pvc == Some(true) { Lifetime::Temporary } else { Lifetime::Kept },
     })
 }

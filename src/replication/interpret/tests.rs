@@ -7,6 +7,7 @@ use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
 use crate::model::replication::{
     Direction, KeySource, Lifetime, Meeting, Mover, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger,
+    VolumeMode,
 };
 use crate::model::status::Status;
 
@@ -135,8 +136,30 @@ fn what_is_wrong_with_a_source_is_said_with_its_field() {
 }
 
 #[test]
+fn the_mode_of_a_destinations_volume_is_the_users() {
+    let made = [
+        (Value::Null, VolumeMode::Filesystem),
+        (json!("Filesystem"), VolumeMode::Filesystem),
+        (json!("Block"), VolumeMode::Block),
+    ];
+    for (written, expected) in made {
+        let wish = wish::<ReplicationDestination>(&with(destination_spec(), "/rsyncTLS/volumeMode", written));
+        let Direction::Destination { target: Target::Dynamic { mode, .. }, .. } = wish.direction else { panic!() };
+        assert_eq!(mode, expected);
+    }
+    let existing = [(Value::Null, None), (json!("Block"), Some(VolumeMode::Block))];
+    for (written, expected) in existing {
+        let spec = with(destination_spec(), "/rsyncTLS/destinationPVC", json!("data"));
+        let wish = wish::<ReplicationDestination>(&with(spec, "/rsyncTLS/volumeMode", written));
+        let Direction::Destination { target, .. } = wish.direction else { panic!() };
+        assert_eq!(target, Target::Existing { claim: "data".to_owned(), mode: expected });
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_destination_is_said_with_its_field() {
     let table = [
+        ("/rsyncTLS/volumeMode", json!("block"), "spec.rsyncTLS.volumeMode: \"block\" is no volume mode"),
         ("/rsyncTLS/capacity", Value::Null, "capacity must be provided when destinationPVC is not"),
         ("/rsyncTLS/accessModes", Value::Null, "accessModes must be provided when destinationPVC is not"),
         ("/rsyncTLS/copyMethod", Value::Null, "spec.rsyncTLS.copyMethod must be provided"),

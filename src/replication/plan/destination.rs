@@ -17,7 +17,7 @@ pub(super) fn claim(
     target: &Target,
 ) -> Result<Volume, Outcome> {
     match target {
-        Target::Existing(name) => {
+        Target::Existing { claim: name, mode } => {
             let Some(claim) = &seen.claim else {
                 return Err(Outcome::Blocked(Reason::ClaimMissing {
                     field: "spec.rsyncTLS.destinationPVC",
@@ -27,6 +27,15 @@ pub(super) fn claim(
             };
             if claim.deleting {
                 return Err(gone("PersistentVolumeClaim", name));
+            }
+            if let Some(wanted) = mode.filter(|wanted| *wanted != claim.mode) {
+                return Err(Outcome::Blocked(Reason::VolumeMode {
+                    field: "spec.rsyncTLS.volumeMode",
+                    wanted: wanted.name(),
+                    name: name.clone(),
+                    namespace: wish.owner.namespace.clone(),
+                    found: claim.mode.name(),
+                }));
             }
             Ok(Volume { claim: name.clone(), mode: claim.mode, read_only: false })
         }

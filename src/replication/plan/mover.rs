@@ -16,8 +16,9 @@ use crate::model::replication::{
 };
 use crate::model::step::{Doomed, Ending, MoverRun, NewService, Step};
 
-/// Where a mover finds its volume.
+/// Where a mover finds its volume: a tree, or a device.
 const DATA_PATH: &str = "/data";
+const BLOCK_PATH: &str = "/dev/block";
 /// Where a mover finds its key.
 const KEY_PATH: &str = "/keys/psk.txt";
 /// The port on which a destination listens, in its pod and on its Service.
@@ -110,9 +111,6 @@ pub(super) fn run(
     (volume, running): (&Volume, &Iteration),
     now: Timestamp,
 ) -> Result<MoverEnd, Outcome> {
-    if volume.mode == VolumeMode::Block {
-        return Err(Outcome::Blocked(Reason::BlockVolume { name: volume.claim.clone() }));
-    }
     let run = mover_run(wish, seen, volume, running);
     let Some(job) = &seen.job else {
         return Err(start(draft, running, run, now));
@@ -233,9 +231,19 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         account: rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
         pod: rsync.pod.clone(),
         privilege: seen.privilege,
-        request: Request { volume: PathBuf::from(DATA_PATH), work: work(rsync), deadline_seconds: Some(RUN_DEADLINE) },
+        request: Request { volume: volume.in_pod(), work: work(rsync), deadline_seconds: Some(RUN_DEADLINE) },
         pace: wish.pace,
         attempt: running.failed_attempts + 1,
+    }
+}
+
+impl Volume {
+    /// How its mover finds it.
+    fn in_pod(&self) -> doppel_contract::Volume {
+        match self.mode {
+            VolumeMode::Filesystem => doppel_contract::Volume::Tree(PathBuf::from(DATA_PATH)),
+            VolumeMode::Block => doppel_contract::Volume::device(BLOCK_PATH),
+        }
     }
 }
 

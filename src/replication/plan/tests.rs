@@ -10,7 +10,9 @@ use self::world::{World, at, destination, iteration, source};
 use super::{Outcome, Plan, Wait, plan};
 use crate::model::observed::{Claimed, Key, MoverState, Ownership};
 use crate::model::reason::Reason;
-use crate::model::replication::{Image, Pace, Phase, Publish, Replication, SourceCopy, Trigger};
+use crate::model::replication::{
+    Direction, Image, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger, VolumeMode,
+};
 use crate::model::schedule::Schedule;
 use crate::model::step::{Ending, Origin, Step};
 
@@ -104,6 +106,73 @@ fn a_snapshot_source_waits_for_the_snapshot_and_not_for_the_claim() {
     let Some(Step::CreateClaim(claim)) = ready.steps.first() else { panic!("{ready:?}") };
     assert_eq!(claim.origin, Origin::Snapshot("volsync-rs-src".to_owned()));
     assert_eq!(claim.capacity, "3Gi", "the snapshot's restore size goes before the source's size");
+}
+
+#[test]
+fn a_block_volume_is_copied_as_one_and_its_mover_is_told_of_a_device() {
+    let copies = [
+        SourceCopy::Direct,
+        SourceCopy::Clone(Default::default()),
+        SourceCopy::Snapshot { class: None, shape: Default::default() },
+    ];
+    for copy in copies {
+        let wish = running(source(copy.clone()));
+        let mut world = World::new().with_surroundings(&wish).with_copy_snapshot(true).0;
+        world.claim.as_mut().unwrap().mode = VolumeMode::Block;
+        let plan = plan(&wish, &world, now());
+        let made = plan.steps.iter().find_map(|step| match step {
+            Step::CreateClaim(claim) => Some(claim.mode),
+            _ => None,
+        });
+        let expected = if copy == SourceCopy::Direct { None } else { Some(VolumeMode::Block) };
+        assert_eq!(made, expected, "{copy:?}");
+        let Some(Step::StartMover(run)) = plan.steps.last() else { panic!("{plan:?}") };
+        assert_eq!(
+            (run.mode, &run.request.volume),
+            (VolumeMode::Block, &doppel_contract::Volume::device("/dev/block"))
+        );
+    }
+}
+
+#[test]
+fn a_destination_makes_the_block_volume_that_is_asked_for() {
+    let mut wish = running(destination(Publish::Direct));
+    let Direction::Destination { target: Target::Dynamic { mode, .. }, .. } = &mut wish.direction else { panic!() };
+    *mode = VolumeMode::Block;
+    let world = World::new().with_surroundings(&wish).without_claim();
+    let plan = plan(&wish, &world.0, now());
+    let Some(Step::CreateClaim(claim)) = plan.steps.first() else { panic!("{plan:?}") };
+    assert_eq!(claim.mode, VolumeMode::Block);
+    let Some(Step::StartMover(run)) = plan.steps.last() else { panic!("{plan:?}") };
+    assert_eq!(run.request.volume, doppel_contract::Volume::device("/dev/block"));
+}
+
+#[test]
+fn a_claim_of_another_mode_than_the_field_says_is_named_with_the_field() {
+    for (field, found) in [
+        (None, VolumeMode::Block),
+        (Some(VolumeMode::Block), VolumeMode::Block),
+        (Some(VolumeMode::Block), VolumeMode::Filesystem),
+        (Some(VolumeMode::Filesystem), VolumeMode::Block),
+    ] {
+        let mut wish = running(destination(Publish::Direct));
+        let Direction::Destination { target, .. } = &mut wish.direction else { panic!() };
+        *target = Target::Existing { claim: "data".to_owned(), mode: field };
+        let mut world = World::new().with_surroundings(&wish).0;
+        world.claim = World::new().0.claim;
+        world.claim.as_mut().unwrap().mode = found;
+        let plan = plan(&wish, &world, now());
+        match plan.outcome {
+            Outcome::Blocked(reason) => {
+                assert_ne!(field, Some(found));
+                let text = reason.to_string();
+                for part in ["spec.rsyncTLS.volumeMode", "\"data\"", "\"ns\"", "Filesystem", "Block"] {
+                    assert!(text.contains(part), "{text}");
+                }
+            }
+            other => assert!(field.is_none_or(|field| field == found), "{field:?} {found:?}: {other:?}"),
+        }
+    }
 }
 
 #[test]

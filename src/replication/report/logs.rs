@@ -1,7 +1,7 @@
 //! A mover's end in words: `status.latestMoverStatus.logs`, and the reason in a condition.
 //!
 //! The lines of a success have the form of VolSync's filtered log, because users' tools match them: `sent .. bytes  received ..
-//! bytes`, `total size is ..`, `rsync completed in ..s`.
+//! bytes`, `total size is ..`, `rsync completed in ..s`, and `diskrsync completed in ..s` of a block device.
 
 use doppel_contract::{LeftOut, Report, Tally, Verdict};
 
@@ -16,7 +16,8 @@ pub(super) fn success(end: &MoverEnd) -> String {
         return format!("the mover left no report ({})", end.reason);
     };
     let mut lines = statistics(report);
-    lines.push(format!("rsync completed in {}s", report.elapsed_ms.max(1).div_ceil(1000)));
+    let program = if report.tally.devices > 0 { "diskrsync" } else { "rsync" };
+    lines.push(format!("{program} completed in {}s", report.elapsed_ms.max(1).div_ceil(1000)));
     if !report.remarks.is_empty() {
         lines.push(format!("could not be kept: {}", list(&report.remarks)));
     }
@@ -60,17 +61,35 @@ fn list(problems: &LeftOut) -> String {
 
 fn statistics(report: &Report) -> Vec<String> {
     // Destructured, so that a new count is not forgotten here.
-    let Tally { entries, bytes, files_sent, literal_bytes, matched_bytes, deleted, wire_sent, wire_received } =
-        report.tally;
+    let Tally {
+        entries,
+        devices,
+        bytes,
+        files_sent,
+        literal_bytes,
+        matched_bytes,
+        zeroed_bytes,
+        read_bytes,
+        deleted,
+        wire_sent,
+        wire_received,
+    } = report.tally;
     let on_wire = wire_sent.saturating_add(wire_received);
     let elapsed_ms = report.elapsed_ms.max(1);
     let rate = u128::from(on_wire) * 1000 / u128::from(elapsed_ms);
     // In hundredths, as rsync prints it.
     let speedup = u128::from(bytes) * 100 / u128::from(on_wire.max(1));
-    vec![
+    let moved = if devices > 0 {
+        format!(
+            "block device, literal {literal_bytes} bytes, zeroed {zeroed_bytes} bytes, read here {read_bytes} bytes"
+        )
+    } else {
         format!(
             "{entries} entries, {files_sent} files sent, {deleted} deleted, literal {literal_bytes} bytes, matched {matched_bytes} bytes"
-        ),
+        )
+    };
+    vec![
+        moved,
         format!("sent {wire_sent} bytes  received {wire_received} bytes  {rate} bytes/sec"),
         format!("total size is {bytes}  speedup is {}.{:02}", speedup / 100, speedup % 100),
     ]

@@ -26,7 +26,10 @@ const NOW: &str = "2026-11-23T10:01:50.25Z";
 fn wish(trigger: Trigger) -> Replication {
     Replication {
         owner: Owner { role: Role::Destination, namespace: "ns".into(), name: "rd".into(), uid: "u".into() },
-        direction: Direction::Destination { target: Target::Existing("data".into()), publish: Publish::Direct },
+        direction: Direction::Destination {
+            target: Target::Existing { claim: "data".into(), mode: None },
+            publish: Publish::Direct,
+        },
         trigger,
         mover: Mover::RsyncTls(RsyncTls {
             key: KeySource::Generated("key".into()),
@@ -80,6 +83,18 @@ fn a_completed_synchronization_answers_the_trigger_it_began_with() {
     let logs = status.latest_mover.logs.unwrap();
     for line in ["sent 1000 bytes  received 250 bytes", "total size is 5000  speedup is 4.00", "rsync completed in 3s"]
     {
+        assert!(logs.contains(line), "{logs}");
+    }
+}
+
+#[test]
+fn a_block_device_has_the_lines_that_tools_know_from_diskrsync() {
+    let mut ended = end(Verdict::Complete);
+    let report = ended.report.as_mut().unwrap();
+    report.tally = Tally { devices: 1, entries: 1, bytes: 5000, literal_bytes: 40, read_bytes: 900, ..report.tally };
+    let outcome = Outcome::Completed { image: Some(Image::Claim("data".into())), end: Some(ended) };
+    let logs = told(&running(), &wish(Trigger::Continuous), outcome).latest_mover.logs.unwrap();
+    for line in ["literal 40 bytes", "read here 900 bytes", "total size is 5000", "\ndiskrsync completed in 3s"] {
         assert!(logs.contains(line), "{logs}");
     }
 }

@@ -1,6 +1,6 @@
 //! Pods as they are born: within Pod Security Standard "restricted" unless the namespace allows privilege.
 
-use doppel_contract::{EmptySource, Request, RsyncTlsDestination, Work};
+use doppel_contract::{EmptySource, Request, RsyncTlsDestination, Volume, Work};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::json;
@@ -23,7 +23,7 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
         pod,
         privilege,
         request: Request {
-            volume: "/data".into(),
+            volume: Volume::Tree("/data".into()),
             work: Work::RsyncTlsDestination(RsyncTlsDestination {
                 port: std::num::NonZeroU16::new(8000).unwrap(),
                 key_file: "/keys/psk.txt".into(),
@@ -144,4 +144,23 @@ fn a_context_that_is_none_is_refused_with_its_field() {
     let settings = PodSettings { security_context: Some(json!({"runAsUser": "root"})), ..PodSettings::default() };
     let error = build(&owner, &run(Privilege::Unprivileged, settings), "image:1").unwrap_err().to_string();
     assert!(error.starts_with("moverSecurityContext cannot be read"), "{error}");
+}
+
+/// A pod with a block volume, but for what every pod has.
+#[test]
+fn a_block_volume_is_a_device_in_its_pod_and_no_mount() {
+    let owner = Owner { role: Role::Source, namespace: "ns".into(), name: "x".into(), uid: "u".into() };
+    let mut run = run(Privilege::Unprivileged, PodSettings::default());
+    run.mode = VolumeMode::Block;
+    run.read_only = true;
+    run.request.volume = Volume::device("/dev/block");
+    let job = build(&owner, &run, "image:1").unwrap();
+    assert_hardened(&job);
+    let container = serde_json::to_value(container(&job)).unwrap();
+    assert_eq!(container["volumeDevices"], json!([{"name": "data", "devicePath": "/dev/block"}]));
+    assert_eq!(container["volumeMounts"], json!([{"name": "keys", "mountPath": "/keys", "readOnly": true}]));
+    let request: Request = serde_json::from_str(container["env"][0]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(request.volume, Volume::device("/dev/block"));
+    let volumes = serde_json::to_value(pod(&job).volumes.as_ref().unwrap()).unwrap();
+    assert_eq!(volumes[0], json!({"name": "data", "persistentVolumeClaim": {"claimName": "claim", "readOnly": true}}));
 }
