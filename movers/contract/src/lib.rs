@@ -22,6 +22,9 @@ pub use request::{DeviceVolume, EmptySource, Request, RsyncTlsDestination, Rsync
 /// The environment variable that holds the JSON of a [`Request`].
 pub const REQUEST_ENV: &str = "DOPPEL_REQUEST";
 
+/// The environment variable that, set to anything, lets a mover log all it does.
+pub const DEBUG_ENV: &str = "DEBUG_MOVER";
+
 /// Where the kubelet reads a container's termination message
 /// (Kubernetes: "Determine the Reason for Pod Failure", default of `terminationMessagePath`).
 pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";

@@ -16,7 +16,8 @@ use doppel_contract::Volume;
                   On a terminal there is a progress bar and a summary. Anywhere else progress is printed as JSON lines on \
                   standard output, the report as the last of them, and the log as JSON lines on standard error.",
     after_help = "Exit codes: 0 complete; 3 incomplete, some entries were left out; 10 failed, may succeed later; \
-                  11 failed until something is changed; 2 the command line or the request was not understood."
+                  11 failed until something is changed; 2 the command line or the request was not understood.\n\
+                  Environment: DEBUG_MOVER, set to anything, logs everything."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use doppel_contract::{ExitCode, Fault, LeftOut, Phase, Report, Retry, Tally, Verdict, Work};
+use doppel_contract::{DEBUG_ENV, ExitCode, Fault, LeftOut, Phase, Report, Retry, Tally, Verdict, Work};
 use doppel_transport::stop::Stop;
 use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::failure::Failure;
@@ -153,12 +154,14 @@ pub(crate) fn write_termination_message(path: Option<&Path>, report: &Report) {
 }
 
 fn start_log(audience: Audience, bar: &ProgressBar) {
+    let level = if std::env::var_os(DEBUG_ENV).is_some() { Level::DEBUG } else { Level::INFO };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     match audience {
         Audience::Person => {
-            let log = tracing_subscriber::fmt().with_target(false).without_time();
+            let log = log.without_time();
             log.with_writer(AboveBar(bar.clone())).init();
         }
-        Audience::Program => tracing_subscriber::fmt().json().with_target(false).with_writer(io::stderr).init(),
+        Audience::Program => log.json().with_writer(io::stderr).init(),
     }
 }
 
