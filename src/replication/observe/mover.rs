@@ -6,38 +6,40 @@
 use doppel_contract::{Report, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use crate::model::observed::{MoverEnd, MoverState};
 
 /// The state of the newest of these pods, or of the Job.
 pub(super) fn state(job: &Job, pods: &[Pod]) -> MoverState {
     let newest = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    if let Some(end) = newest.and_then(container_end) {
+    let container = container_name(job);
+    let status = newest.and_then(|pod| container_status(pod, container));
+    if let Some(end) = status.and_then(container_end) {
         return MoverState::Ended(end);
     }
     if let Some(end) = job_end(job).or_else(|| newest.and_then(pod_end)) {
         return MoverState::Ended(end);
     }
+    let is_running = status.and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some());
     match newest {
-        Some(pod) if is_running(pod) => MoverState::Running,
-        Some(pod) => MoverState::Starting(obstacle(pod)),
+        Some(_) if is_running => MoverState::Running,
+        Some(pod) => MoverState::Starting(obstacle(pod, status)),
         None => MoverState::Starting(None),
     }
 }
 
-fn container_end(pod: &Pod) -> Option<MoverEnd> {
-    let terminated = first_container(pod)?.state.as_ref()?.terminated.as_ref()?;
-    Some(to_end(terminated))
+fn container_end(status: &ContainerStatus) -> Option<MoverEnd> {
+    Some(to_end(status.state.as_ref()?.terminated.as_ref()?))
 }
 
 fn to_end(terminated: &ContainerStateTerminated) -> MoverEnd {
     let report = terminated.message.as_deref().and_then(|text| Report::from_termination_message(text).ok());
-    // The exit code is part of the contract; a report that contradicts it is not a success.
-    let contradicted = report.as_ref().is_some_and(|report| report.verdict != Verdict::Complete);
+    // Both are part of the contract: neither an exit code alone nor a report that contradicts it is a success.
+    let is_complete = report.as_ref().is_some_and(|report| report.verdict == Verdict::Complete);
     MoverEnd {
         at: terminated.finished_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        success: terminated.exit_code == 0 && !contradicted,
+        success: terminated.exit_code == 0 && is_complete,
         report: report.map(Box::new),
         reason: match terminated.reason.as_deref() {
             Some("Error") | None => format!("exit code {}", terminated.exit_code),
@@ -46,7 +48,7 @@ fn to_end(terminated: &ContainerStateTerminated) -> MoverEnd {
     }
 }
 
-/// A Job whose pod is gone still says whether it succeeded.
+/// A Job whose pod is gone still says that it has ended. What its mover did is not known any more: that is no success.
 fn job_end(job: &Job) -> Option<MoverEnd> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     let ended = conditions
@@ -54,7 +56,7 @@ fn job_end(job: &Job) -> Option<MoverEnd> {
         .find(|condition| condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed"))?;
     Some(MoverEnd {
         at: ended.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        success: ended.type_ == "Complete",
+        success: false,
         report: None,
         reason: ended.reason.clone().unwrap_or_else(|| ended.type_.clone()),
     })
@@ -75,13 +77,9 @@ fn pod_end(pod: &Pod) -> Option<MoverEnd> {
     })
 }
 
-fn is_running(pod: &Pod) -> bool {
-    first_container(pod).and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some())
-}
-
 /// Why a pod does not run yet: the kubelet's reason if it is more than "in the making", else the scheduler's.
-fn obstacle(pod: &Pod) -> Option<String> {
-    let waiting = first_container(pod).and_then(|status| status.state.as_ref()?.waiting.as_ref());
+fn obstacle(pod: &Pod, status: Option<&ContainerStatus>) -> Option<String> {
+    let waiting = status.and_then(|status| status.state.as_ref()?.waiting.as_ref());
     if let Some(waiting) = waiting
         && let Some(reason) = &waiting.reason
         && !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing")
@@ -97,8 +95,14 @@ fn obstacle(pod: &Pod) -> Option<String> {
     unscheduled.message.clone()
 }
 
-fn first_container(pod: &Pod) -> Option<&k8s_openapi::api::core::v1::ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+/// The mover's container. Others may be beside it, put there by a service mesh.
+fn container_name(job: &Job) -> Option<&str> {
+    Some(job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.name.as_str())
+}
+
+fn container_status<'a>(pod: &'a Pod, name: Option<&str>) -> Option<&'a ContainerStatus> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_deref()?;
+    statuses.iter().find(|status| Some(status.name.as_str()) == name)
 }
 
 #[cfg(test)]
@@ -120,7 +124,13 @@ mod tests {
     }
 
     fn state_of(pod: &Pod) -> MoverState {
-        state(&Job::default(), std::slice::from_ref(pod))
+        state(&job(), std::slice::from_ref(pod))
+    }
+
+    fn job() -> Job {
+        let container = json!({"name": "rsync-tls", "image": "mover:1"});
+        serde_json::from_value(json!({"metadata": {}, "spec": {"template": {"spec": {"containers": [container]}}}}))
+            .unwrap()
     }
 
     const COMPLETE: &str = r#"{"verdict":{"result":"complete"},"tally":{},"elapsedMs":5}"#;
@@ -139,6 +149,9 @@ mod tests {
             let MoverState::Ended(end) = state else { panic!() };
             assert!(!end.success && end.report.is_some());
         }
+        // So would a container end that somebody has held to look around in it.
+        let MoverState::Ended(held) = terminated(0, "Completed", "") else { panic!() };
+        assert!(!held.success && held.report.is_none());
         let MoverState::Ended(killed) = terminated(137, "OOMKilled", "") else { panic!() };
         assert_eq!((killed.success, killed.report, killed.reason.as_str()), (false, None, "OOMKilled"));
     }
@@ -159,5 +172,26 @@ mod tests {
         .unwrap();
         let MoverState::Ended(end) = state(&job, &[]) else { panic!() };
         assert_eq!((end.success, end.reason.as_str()), (false, "DeadlineExceeded"));
+    }
+
+    #[test]
+    fn a_job_that_is_complete_without_a_pod_that_says_what_was_done_is_no_success() {
+        let job: Job = serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [
+            {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-23T10:00:00Z"}
+        ]}}))
+        .unwrap();
+        let MoverState::Ended(end) = state(&job, &[]) else { panic!() };
+        assert_eq!((end.success, end.reason.as_str()), (false, "Complete"));
+    }
+
+    #[test]
+    fn containers_beside_the_mover_do_not_speak_for_it() {
+        let mut pod = pod(&json!({"running": {}}));
+        let statuses = pod.status.as_mut().unwrap().container_statuses.as_mut().unwrap();
+        let mut beside = statuses[0].clone();
+        beside.name = "mesh".to_owned();
+        beside.state = serde_json::from_value(json!({"terminated": {"exitCode": 0, "message": COMPLETE}})).unwrap();
+        statuses.insert(0, beside);
+        assert_eq!(state_of(&pod), MoverState::Running);
     }
 }
