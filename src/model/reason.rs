@@ -8,7 +8,7 @@ use super::schedule::ScheduleError;
 pub enum Reason {
     /// No section.
     #[error("a replication method must be specified - enabled movers: [rsync-tls]; set exactly one of {0}")]
-    NoMover(&'static str),
+    NoMover(String),
     /// More than one section.
     #[error("only one replication method can be supplied; found {0}, remove all but one")]
     SeveralMovers(String),
@@ -24,7 +24,7 @@ pub enum Reason {
     #[error("{field} must be provided{when}")]
     FieldMissing {
         /// The field.
-        field: &'static str,
+        field: String,
         /// In which case, with a leading space, or nothing.
         when: &'static str,
     },
@@ -32,7 +32,7 @@ pub enum Reason {
     #[error("{field}: {why}")]
     FieldInvalid {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What is wrong with it, and what to do.
         why: String,
     },
@@ -53,7 +53,7 @@ pub enum Reason {
     )]
     ClaimMissing {
         /// The field that names it.
-        field: &'static str,
+        field: String,
         /// Its name.
         name: String,
         /// The namespace.
@@ -79,7 +79,7 @@ pub enum Reason {
     #[error("{field}: Secret {name:?} does not exist in namespace {namespace:?}; create it with the key psk.txt")]
     SecretMissing {
         /// The field that names it.
-        field: &'static str,
+        field: String,
         /// Its name.
         name: String,
         /// The namespace.
@@ -89,8 +89,17 @@ pub enum Reason {
     #[error("{0}")]
     SecretMalformed(String),
     /// A user's ServiceAccount is not there.
-    #[error("spec.rsyncTLS.moverServiceAccount: ServiceAccount {0:?} does not exist; create it or remove the field")]
-    AccountMissing(String),
+    #[error(
+        "{field}: ServiceAccount {name:?} does not exist in namespace {namespace:?}; create it or remove the field"
+    )]
+    AccountMissing {
+        /// The field that names it.
+        field: String,
+        /// Its name.
+        name: String,
+        /// The namespace.
+        namespace: String,
+    },
     /// Something of the needed name exists and is not ours.
     #[error(
         "{kind} {name:?} exists but does not belong to this object (it belongs to {owner}); it was left alone: delete or rename it"

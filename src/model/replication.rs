@@ -205,9 +205,32 @@ pub enum Mover {
     RsyncTls(RsyncTls),
 }
 
+/// The section of a spec that chooses a mover, and holds what only that one needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section(&'static str);
+
+impl Section {
+    /// `spec.rsyncTLS`
+    pub const RSYNC_TLS: Self = Self("spec.rsyncTLS");
+
+    /// One of its fields, as messages name it: `spec.rsyncTLS.keySecret`.
+    #[must_use]
+    pub fn field(self, name: &str) -> String {
+        format!("{}.{name}", self.0)
+    }
+}
+
 impl Mover {
     /// The names of all movers.
     pub const NAMES: &[&str] = &["rsync-tls"];
+
+    /// The section that it was chosen by.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        match self {
+            Self::RsyncTls(_) => Section::RSYNC_TLS,
+        }
+    }
 
     /// The mover's name in metrics and messages.
     #[must_use]

@@ -18,10 +18,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::common::{MoverConfig, Trigger as TriggerSpec};
+use crate::model::name as names;
 use crate::model::reason::Reason;
-use crate::model::replication::{ExtraVolume, Iteration, Pace, Phase, PodSettings, Replication, Role, Trigger};
+use crate::model::replication::{
+    Direction, ExtraVolume, Iteration, KeySource, Mover, Pace, Phase, PodSettings, Replication, Role, Section, Trigger,
+};
 use crate::model::schedule::Schedule;
 use crate::model::status::Status;
+use crate::replication::owner_of;
 
 /// One of the two kinds.
 pub trait Kind:
@@ -76,11 +80,20 @@ impl From<Result<Option<Replication>, Reason>> for Interpretation {
 }
 
 /// One section of a spec that chooses a mover.
-struct Section {
+struct Candidate {
     field: &'static str,
     mover: &'static str,
     present: bool,
 }
+
+impl Candidate {
+    fn new(field: &'static str, mover: &'static str, present: bool) -> Self {
+        Self { field, mover, present }
+    }
+}
+
+/// What stands for a mover where another operator is to act.
+const EXTERNAL: &str = "external";
 
 /// What the sections of a spec choose together.
 enum Choice {
@@ -89,20 +102,42 @@ enum Choice {
 }
 
 /// Exactly one section must be there, and its mover must be one that this version has.
-fn choose(sections: &[Section], all: &'static str) -> Result<Choice, Reason> {
-    let present: Vec<_> = sections.iter().filter(|section| section.present).collect();
+fn choose(candidates: &[Candidate]) -> Result<Choice, Reason> {
+    let fields = |candidates: &mut dyn Iterator<Item = &Candidate>, between| {
+        candidates.map(|candidate| candidate.field).collect::<Vec<_>>().join(between)
+    };
+    let present: Vec<_> = candidates.iter().filter(|candidate| candidate.present).collect();
     match present[..] {
-        [] => Err(Reason::NoMover(all)),
+        [] => {
+            let mut movers = candidates.iter().filter(|candidate| candidate.mover != EXTERNAL);
+            Err(Reason::NoMover(fields(&mut movers, ", ")))
+        }
         [one] => match one.mover {
             "rsync-tls" => Ok(Choice::RsyncTls),
-            "external" => Ok(Choice::External),
+            EXTERNAL => Ok(Choice::External),
             mover => Err(Reason::MoverMissing { field: one.field, mover }),
         },
-        _ => {
-            let fields: Vec<_> = present.iter().map(|section| section.field).collect();
-            Err(Reason::SeveralMovers(fields.join(" and ")))
-        }
+        _ => Err(Reason::SeveralMovers(fields(&mut present.iter().copied(), " and "))),
     }
+}
+
+/// The whole wish, from what only one kind or mover says (`direction`, `mover`) and what all say alike.
+fn wish<K: Kind>(
+    object: &K,
+    (trigger_spec, paused): (Option<&TriggerSpec>, Option<bool>),
+    (direction, mover): (Direction, Mover),
+) -> Result<Replication, Reason> {
+    let trigger = trigger(trigger_spec)?;
+    let status = object.status();
+    Ok(Replication {
+        owner: owner_of(K::ROLE, object),
+        direction,
+        mover,
+        pace: pace(paused),
+        phase: phase(&status, &trigger),
+        image: status.image,
+        trigger,
+    })
 }
 
 /// `manual` goes before `schedule`; neither means one synchronization after the other.
@@ -147,7 +182,13 @@ fn name(value: Option<&String>) -> Option<String> {
     value.filter(|name| !name.is_empty()).cloned()
 }
 
-fn pod_settings(mover: &MoverConfig) -> Result<PodSettings, Reason> {
+/// The pre-shared key's Secret: the user's, or one that is generated.
+fn key_source<K: Kind>(object: &K, given: Option<&String>) -> KeySource {
+    name(given)
+        .map_or_else(|| KeySource::Generated(names::rsync_tls_secret(&owner_of(K::ROLE, object))), KeySource::Given)
+}
+
+fn pod_settings(section: Section, mover: &MoverConfig) -> Result<PodSettings, Reason> {
     let MoverConfig {
         mover_security_context,
         mover_service_account,
@@ -160,25 +201,25 @@ fn pod_settings(mover: &MoverConfig) -> Result<PodSettings, Reason> {
     for volume in mover_volumes.iter().flatten() {
         volumes.push(ExtraVolume {
             mount_path: volume.mount_path.clone(),
-            source: json("spec.rsyncTLS.moverVolumes", &volume.volume_source)?,
+            source: json(section.field("moverVolumes"), &volume.volume_source)?,
         });
     }
     Ok(PodSettings {
-        security_context: passed("spec.rsyncTLS.moverSecurityContext", mover_security_context.as_ref())?,
+        security_context: passed(section.field("moverSecurityContext"), mover_security_context.as_ref())?,
         service_account: name(mover_service_account.as_ref()),
         labels: pairs(mover_pod_labels.as_ref()),
-        resources: passed("spec.rsyncTLS.moverResources", mover_resources.as_ref())?,
-        affinity: passed("spec.rsyncTLS.moverAffinity", mover_affinity.as_ref())?,
+        resources: passed(section.field("moverResources"), mover_resources.as_ref())?,
+        affinity: passed(section.field("moverAffinity"), mover_affinity.as_ref())?,
         volumes,
     })
 }
 
 /// A Kubernetes object that is carried through.
-fn passed<T: Serialize>(field: &'static str, value: Option<&T>) -> Result<Option<serde_json::Value>, Reason> {
+fn passed<T: Serialize>(field: String, value: Option<&T>) -> Result<Option<serde_json::Value>, Reason> {
     value.map(|value| json(field, value)).transpose()
 }
 
-fn json<T: Serialize>(field: &'static str, value: &T) -> Result<serde_json::Value, Reason> {
+fn json<T: Serialize>(field: String, value: &T) -> Result<serde_json::Value, Reason> {
     serde_json::to_value(value).map_err(|error| Reason::FieldInvalid { field, why: error.to_string() })
 }
 

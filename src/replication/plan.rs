@@ -7,6 +7,7 @@ mod cleanup;
 mod destination;
 mod iteration;
 mod mover;
+mod snapshot;
 mod source;
 mod trigger;
 
@@ -158,4 +159,15 @@ fn require_ours(kind: &'static str, name: &str, ownership: &Ownership) -> Result
         Ownership::Other(owner) => owner.clone(),
     };
     Err(Outcome::Blocked(Reason::NotOurs { kind, name: name.to_owned(), owner }))
+}
+
+/// Refuses what is not ours, and waits for what is going away.
+fn require_usable(kind: &'static str, name: &str, ownership: &Ownership, deleting: bool) -> Result<(), Outcome> {
+    require_ours(kind, name, ownership)?;
+    if deleting { Err(gone(kind, name)) } else { Ok(()) }
+}
+
+/// A wait until something is gone.
+fn gone(kind: &'static str, name: &str) -> Outcome {
+    Outcome::Waiting(Wait::Gone { kind, name: name.to_owned() })
 }

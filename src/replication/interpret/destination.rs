@@ -3,21 +3,19 @@
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 
 use super::{
-    Choice, Interpretation, Kind, Section, choose, empty_source, name, pace, pairs, phase, pod_settings, trigger,
+    Candidate, Choice, Interpretation, Kind, choose, empty_source, key_source, name, pairs, pod_settings, wish,
 };
 use crate::api::common::CopyMethod;
 use crate::api::destination::{
     DestinationRsyncTls, DestinationRsyncTlsStatus, DestinationVolumeOptions, ReplicationDestination,
     ReplicationDestinationSpec,
 };
-use crate::model::name as names;
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    Direction, Image, KeySource, Lifetime, Listen, Meeting, Mover, Publish, Replication, Role, RsyncTls, Target,
+    Direction, Image, Lifetime, Listen, Meeting, Mover, Publish, Replication, Role, RsyncTls, Section, Target,
     VolumeMode,
 };
 use crate::model::status::Status;
-use crate::replication::owner_of;
 
 /// What a Service is annotated with when the user does not say: on AWS a load balancer that passes TCP through.
 const DEFAULT_SERVICE_ANNOTATION: (&str, &str) = ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb");
@@ -80,32 +78,20 @@ fn write_image(image: &Image) -> TypedLocalObjectReference {
 
 fn interpret(object: &ReplicationDestination) -> Result<Option<Replication>, Reason> {
     // Destructured, so that a new section cannot be forgotten.
-    let ReplicationDestinationSpec { trigger: trigger_spec, rsync, rsync_tls, rclone, restic, external, paused } =
-        &object.spec;
-    let section = |field, mover, present| Section { field, mover, present };
-    let sections = [
-        section("spec.rsync", "rsync", rsync.is_some()),
-        section("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
-        section("spec.rclone", "rclone", rclone.is_some()),
-        section("spec.restic", "restic", restic.is_some()),
-        section("spec.external", "external", external.is_some()),
+    let ReplicationDestinationSpec { trigger, rsync, rsync_tls, rclone, restic, external, paused } = &object.spec;
+    let candidates = [
+        Candidate::new("spec.rsync", "rsync", rsync.is_some()),
+        Candidate::new("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
+        Candidate::new("spec.rclone", "rclone", rclone.is_some()),
+        Candidate::new("spec.restic", "restic", restic.is_some()),
+        Candidate::new("spec.external", "external", external.is_some()),
     ];
-    let all = "spec.rsyncTLS, spec.rsync, spec.rclone, spec.restic";
-    let (Choice::RsyncTls, Some(section)) = (choose(&sections, all)?, rsync_tls) else {
+    let (Choice::RsyncTls, Some(section)) = (choose(&candidates)?, rsync_tls) else {
         return Ok(None);
     };
-    let owner = owner_of(Role::Destination, object);
-    let trigger = trigger(trigger_spec.as_ref())?;
-    let status = object.status();
-    Ok(Some(Replication {
-        direction: Direction::Destination { publish: publish(&section.volume)?, target: target(section)? },
-        mover: Mover::RsyncTls(rsync_tls_of(section, names::rsync_tls_secret(&owner))?),
-        pace: pace(*paused),
-        phase: phase(&status, &trigger),
-        image: status.image,
-        trigger,
-        owner,
-    }))
+    let direction = Direction::Destination { publish: publish(&section.volume)?, target: target(section)? };
+    let mover = Mover::RsyncTls(rsync_tls_of(object, section)?);
+    wish(object, (trigger.as_ref(), *paused), (direction, mover)).map(Some)
 }
 
 fn publish(options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
@@ -117,7 +103,9 @@ fn publish(options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
         Some(CopyMethod::Clone) => {
             Err(Reason::CopyMethod { value: "Clone".to_owned(), allowed: "Direct, None, or Snapshot" })
         }
-        None => Err(Reason::FieldMissing { field: "spec.rsyncTLS.copyMethod", when: ": Direct or Snapshot" }),
+        None => {
+            Err(Reason::FieldMissing { field: Section::RSYNC_TLS.field("copyMethod"), when: ": Direct or Snapshot" })
+        }
     }
 }
 
@@ -143,7 +131,7 @@ fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
     if let Some(claim) = name(destination_pvc.as_ref()) {
         return Ok(Target::Existing { claim, mode });
     }
-    let missing = |field| Reason::FieldMissing { field, when: WITHOUT_CLAIM };
+    let missing = |field: &str| Reason::FieldMissing { field: field.to_owned(), when: WITHOUT_CLAIM };
     let access_modes = access_modes.clone().filter(|modes| !modes.is_empty()).ok_or_else(|| missing("accessModes"))?;
     let capacity = capacity.as_ref().ok_or_else(|| missing("capacity"))?;
     Ok(Target::Dynamic {
@@ -155,7 +143,7 @@ fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
     })
 }
 
-fn rsync_tls_of(section: &DestinationRsyncTls, generated_secret: String) -> Result<RsyncTls, Reason> {
+fn rsync_tls_of(object: &ReplicationDestination, section: &DestinationRsyncTls) -> Result<RsyncTls, Reason> {
     let DestinationRsyncTls {
         volume: _,
         volume_mode: _,
@@ -173,12 +161,12 @@ fn rsync_tls_of(section: &DestinationRsyncTls, generated_secret: String) -> Resu
     let service_type = name(service_type.as_ref()).unwrap_or_else(|| "ClusterIP".to_owned());
     if !matches!(service_type.as_str(), "ClusterIP" | "LoadBalancer" | "NodePort") {
         let why = format!("{service_type:?} must be ClusterIP, LoadBalancer or NodePort");
-        return Err(Reason::FieldInvalid { field: "spec.rsyncTLS.serviceType", why });
+        return Err(Reason::FieldInvalid { field: Section::RSYNC_TLS.field("serviceType"), why });
     }
     Ok(RsyncTls {
-        key: name(key_secret.as_ref()).map_or(KeySource::Generated(generated_secret), KeySource::Given),
+        key: key_source(object, key_secret.as_ref()),
         meeting: Meeting::Listen(Listen { service_type, annotations }),
         empty_source: empty_source(*allow_empty_source),
-        pod: pod_settings(mover)?,
+        pod: pod_settings(Section::RSYNC_TLS, mover)?,
     })
 }

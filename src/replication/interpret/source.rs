@@ -3,18 +3,16 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use super::{Choice, Interpretation, Kind, Section, choose, empty_source, name, pace, phase, pod_settings, trigger};
+use super::{Candidate, Choice, Interpretation, Kind, choose, empty_source, key_source, name, pod_settings, wish};
 use crate::api::common::CopyMethod;
 use crate::api::source::{
     ReplicationSource, ReplicationSourceSpec, SourceRsyncTls, SourceRsyncTlsStatus, SourceVolumeOptions,
 };
-use crate::model::name as names;
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    CopyShape, Direction, KeySource, Meeting, Mover, Replication, Role, RsyncTls, SourceCopy,
+    CopyShape, Direction, Meeting, Mover, Replication, Role, RsyncTls, Section, SourceCopy,
 };
 use crate::model::status::Status;
-use crate::replication::owner_of;
 
 /// The port of a destination where none is given.
 const DEFAULT_PORT: i32 = 8000;
@@ -51,43 +49,24 @@ impl Kind for ReplicationSource {
 
 fn interpret(object: &ReplicationSource) -> Result<Option<Replication>, Reason> {
     // Destructured, so that a new section cannot be forgotten.
-    let ReplicationSourceSpec {
-        source_pvc,
-        trigger: trigger_spec,
-        rsync,
-        rsync_tls,
-        rclone,
-        restic,
-        syncthing,
-        external,
-        paused,
-    } = &object.spec;
-    let section = |field, mover, present| Section { field, mover, present };
-    let sections = [
-        section("spec.rsync", "rsync", rsync.is_some()),
-        section("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
-        section("spec.rclone", "rclone", rclone.is_some()),
-        section("spec.restic", "restic", restic.is_some()),
-        section("spec.syncthing", "syncthing", syncthing.is_some()),
-        section("spec.external", "external", external.is_some()),
+    let ReplicationSourceSpec { source_pvc, trigger, rsync, rsync_tls, rclone, restic, syncthing, external, paused } =
+        &object.spec;
+    let candidates = [
+        Candidate::new("spec.rsync", "rsync", rsync.is_some()),
+        Candidate::new("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
+        Candidate::new("spec.rclone", "rclone", rclone.is_some()),
+        Candidate::new("spec.restic", "restic", restic.is_some()),
+        Candidate::new("spec.syncthing", "syncthing", syncthing.is_some()),
+        Candidate::new("spec.external", "external", external.is_some()),
     ];
-    let all = "spec.rsyncTLS, spec.rsync, spec.rclone, spec.restic, spec.syncthing";
-    let (Choice::RsyncTls, Some(section)) = (choose(&sections, all)?, rsync_tls) else {
+    let (Choice::RsyncTls, Some(section)) = (choose(&candidates)?, rsync_tls) else {
         return Ok(None);
     };
-    let owner = owner_of(Role::Source, object);
-    let claim = name(source_pvc.as_ref()).ok_or(Reason::FieldMissing { field: "spec.sourcePVC", when: "" })?;
-    let trigger = trigger(trigger_spec.as_ref())?;
-    let status = object.status();
-    Ok(Some(Replication {
-        direction: Direction::Source { claim, copy: copy(&section.volume)? },
-        mover: Mover::RsyncTls(rsync_tls_of(section, names::rsync_tls_secret(&owner))?),
-        pace: pace(*paused),
-        phase: phase(&status, &trigger),
-        image: None,
-        trigger,
-        owner,
-    }))
+    let claim = name(source_pvc.as_ref())
+        .ok_or_else(|| Reason::FieldMissing { field: "spec.sourcePVC".to_owned(), when: "" })?;
+    let direction = Direction::Source { claim, copy: copy(&section.volume)? };
+    let mover = Mover::RsyncTls(rsync_tls_of(object, section)?);
+    wish(object, (trigger.as_ref(), *paused), (direction, mover)).map(Some)
 }
 
 fn copy(options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
@@ -104,25 +83,28 @@ fn copy(options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
         Some(CopyMethod::Snapshot) => {
             Ok(SourceCopy::Snapshot { class: name(volume_snapshot_class_name.as_ref()), shape })
         }
-        None => Err(Reason::FieldMissing { field: "spec.rsyncTLS.copyMethod", when: ": Direct, Clone or Snapshot" }),
+        None => Err(Reason::FieldMissing {
+            field: Section::RSYNC_TLS.field("copyMethod"),
+            when: ": Direct, Clone or Snapshot",
+        }),
     }
 }
 
-fn rsync_tls_of(section: &SourceRsyncTls, generated_secret: String) -> Result<RsyncTls, Reason> {
+fn rsync_tls_of(object: &ReplicationSource, section: &SourceRsyncTls) -> Result<RsyncTls, Reason> {
     let SourceRsyncTls { volume: _, key_secret, address, port, allow_empty_source, mover } = section;
     Ok(RsyncTls {
-        key: name(key_secret.as_ref()).map_or(KeySource::Generated(generated_secret), KeySource::Given),
+        key: key_source(object, key_secret.as_ref()),
         meeting: Meeting::Call { address: host(address.as_ref())?, port: port_number(*port)? },
         empty_source: empty_source(*allow_empty_source),
-        pod: pod_settings(mover)?,
+        pod: pod_settings(Section::RSYNC_TLS, mover)?,
     })
 }
 
 /// A host name or an IP address, without brackets.
 fn host(address: Option<&String>) -> Result<String, Reason> {
-    const FIELD: &str = "spec.rsyncTLS.address";
-    let address = name(address).ok_or(Reason::FieldMissing {
-        field: FIELD,
+    let field = Section::RSYNC_TLS.field("address");
+    let address = name(address).ok_or_else(|| Reason::FieldMissing {
+        field: field.clone(),
         when: ": the address in the status of the ReplicationDestination",
     })?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&address);
@@ -134,13 +116,13 @@ fn host(address: Option<&String>) -> Result<String, Reason> {
     let why = format!(
         "{address:?} is neither a host name nor an IP address; write it without a scheme or a port (that is spec.rsyncTLS.port)"
     );
-    Err(Reason::FieldInvalid { field: FIELD, why })
+    Err(Reason::FieldInvalid { field, why })
 }
 
 fn port_number(port: Option<i32>) -> Result<NonZeroU16, Reason> {
     let number = port.unwrap_or(DEFAULT_PORT);
     u16::try_from(number).ok().and_then(NonZeroU16::new).ok_or_else(|| Reason::FieldInvalid {
-        field: "spec.rsyncTLS.port",
+        field: Section::RSYNC_TLS.field("port"),
         why: format!("{number} is not a TCP port; it must be from 1 to 65535"),
     })
 }

@@ -1,7 +1,7 @@
 //! A destination's claim, and the image that is published of it.
 
-use super::source::{Volume, gone};
-use super::{Draft, Outcome, Wait, require_ours};
+use super::source::Volume;
+use super::{Draft, Outcome, gone, require_usable, snapshot};
 use crate::model::name;
 use crate::model::observed::Observed;
 use crate::model::quantity;
@@ -20,7 +20,7 @@ pub(super) fn claim(
         Target::Existing { claim: name, mode } => {
             let Some(claim) = &seen.claim else {
                 return Err(Outcome::Blocked(Reason::ClaimMissing {
-                    field: "spec.rsyncTLS.destinationPVC",
+                    field: wish.mover.section().field("destinationPVC"),
                     name: name.clone(),
                     namespace: wish.owner.namespace.clone(),
                 }));
@@ -53,10 +53,7 @@ pub(super) fn claim(
                 }));
                 return Ok(Volume { claim: name, mode: *mode, read_only: false });
             };
-            require_ours("PersistentVolumeClaim", &name, &claim.ownership)?;
-            if claim.deleting {
-                return Err(gone("PersistentVolumeClaim", &name));
-            }
+            require_usable("PersistentVolumeClaim", &name, &claim.ownership, claim.deleting)?;
             if is_larger(capacity, claim.request.as_deref()) {
                 draft.push(Step::GrowClaim { name: name.clone(), capacity: capacity.clone() });
             }
@@ -85,21 +82,8 @@ pub(super) fn image(
         return Ok(Image::Claim(claim.to_owned()));
     };
     let name = name::image(claim, running.since);
-    let Some(snapshot) = &seen.image else {
-        draft.push(Step::TakeSnapshot(NewSnapshot {
-            name: name.clone(),
-            claim: claim.to_owned(),
-            class: class.clone(),
-            lifetime: Lifetime::Kept,
-        }));
-        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: None }));
-    };
-    require_ours("VolumeSnapshot", &name, &snapshot.ownership)?;
-    if snapshot.deleting {
-        return Err(gone("VolumeSnapshot", &name));
-    }
-    if !snapshot.ready {
-        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: snapshot.error.clone() }));
-    }
+    let wanted =
+        NewSnapshot { name: name.clone(), claim: claim.to_owned(), class: class.clone(), lifetime: Lifetime::Kept };
+    snapshot::ready(draft, seen.image.as_ref(), wanted)?;
     Ok(Image::Snapshot(name))
 }

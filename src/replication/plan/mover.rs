@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Work};
 use jiff::{SignedDuration, Timestamp};
 
-use super::source::{Volume, gone};
-use super::{Draft, Outcome, Wait, require_ours};
+use super::source::Volume;
+use super::{Draft, Outcome, Wait, gone, require_ours, require_usable};
 use crate::model::name;
 use crate::model::observed::{Job, Key, MoverEnd, MoverState, Observed, Ownership};
 use crate::model::reason::Reason;
@@ -56,7 +56,7 @@ fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) 
             Ok(())
         }
         (Key::Absent, KeySource::Given(secret)) => Err(Outcome::Blocked(Reason::SecretMissing {
-            field: "spec.rsyncTLS.keySecret",
+            field: wish.mover.section().field("keySecret"),
             name: secret.clone(),
             namespace: wish.owner.namespace.clone(),
         })),
@@ -66,7 +66,11 @@ fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) 
 fn account(draft: &mut Draft, wish: &Replication, seen: &Observed, rsync: &RsyncTls) -> Result<(), Outcome> {
     match (&seen.account, &rsync.pod.service_account) {
         (Some(_), Some(_)) => Ok(()),
-        (None, Some(given)) => Err(Outcome::Blocked(Reason::AccountMissing(given.clone()))),
+        (None, Some(given)) => Err(Outcome::Blocked(Reason::AccountMissing {
+            field: wish.mover.section().field("moverServiceAccount"),
+            name: given.clone(),
+            namespace: wish.owner.namespace.clone(),
+        })),
         (Some(account), None) => {
             require_ours("ServiceAccount", &name::service_account(&wish.owner), &account.ownership)
         }
@@ -88,10 +92,7 @@ fn service(draft: &mut Draft, wish: &Replication, seen: &Observed, listen: &List
         draft.push(Step::EnsureService(wanted));
         return Ok(());
     };
-    require_ours("Service", &wanted.name, &service.ownership)?;
-    if service.deleting {
-        return Err(gone("Service", &wanted.name));
-    }
+    require_usable("Service", &wanted.name, &service.ownership, service.deleting)?;
     let port = i32::from(wanted.port.1);
     let as_wanted = service.service_type == listen.service_type
         && service.ports == [(port, port)]
@@ -115,10 +116,7 @@ pub(super) fn run(
     let Some(job) = &seen.job else {
         return Err(start(draft, running, run, now));
     };
-    require_ours("Job", &job.name, &job.ownership)?;
-    if job.deleting {
-        return Err(gone("Job", &job.name));
-    }
+    require_usable("Job", &job.name, &job.ownership, job.deleting)?;
     match &job.mover {
         MoverState::Ended(end) if end.success => Ok(end.clone()),
         MoverState::Ended(end) => Err(after_failure(draft, running, (job, end, &run), now)),

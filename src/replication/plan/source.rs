@@ -1,6 +1,6 @@
 //! A source's point in time: which claim its mover reads.
 
-use super::{Draft, Outcome, Wait, require_ours};
+use super::{Draft, Outcome, gone, require_usable, snapshot};
 use crate::model::name;
 use crate::model::observed::{Claim, Observed};
 use crate::model::quantity;
@@ -25,7 +25,7 @@ pub(super) fn point_in_time(
 ) -> Result<Volume, Outcome> {
     let Some(source) = &seen.claim else {
         return Err(Outcome::Blocked(Reason::ClaimMissing {
-            field: "spec.sourcePVC",
+            field: "spec.sourcePVC".to_owned(),
             name: claim.to_owned(),
             namespace: wish.owner.namespace.clone(),
         }));
@@ -39,47 +39,30 @@ pub(super) fn point_in_time(
         }
         SourceCopy::Clone(shape) => {
             let origin = Origin::Claim(claim.to_owned());
-            copied(draft, wish, seen, new_copy(wish, source, (shape, origin, None)))
+            copied(draft, seen, new_copy(wish, source, (shape, origin, None)))
         }
         SourceCopy::Snapshot { class, shape } => {
+            let name = name::source_copy(&wish.owner);
             // A claim that was already made from the snapshot is all that is needed, even when the snapshot is gone.
-            let restore_size =
-                if seen.copy_claim.is_some() { None } else { snapshot(draft, wish, seen, (claim, class.as_ref()))? };
-            let origin = Origin::Snapshot(name::source_copy(&wish.owner));
-            copied(draft, wish, seen, new_copy(wish, source, (shape, origin, restore_size)))
+            let restore_size = if seen.copy_claim.is_some() {
+                None
+            } else {
+                let wanted = NewSnapshot {
+                    name: name.clone(),
+                    claim: claim.to_owned(),
+                    class: class.clone(),
+                    lifetime: Lifetime::Temporary,
+                };
+                snapshot::ready(draft, seen.copy_snapshot.as_ref(), wanted)?.restore_size.clone()
+            };
+            let origin = Origin::Snapshot(name);
+            copied(draft, seen, new_copy(wish, source, (shape, origin, restore_size)))
         }
     }
-}
-
-/// The snapshot's restore size, once it is ready.
-fn snapshot(
-    draft: &mut Draft,
-    wish: &Replication,
-    seen: &Observed,
-    (claim, class): (&str, Option<&String>),
-) -> Result<Option<String>, Outcome> {
-    let name = name::source_copy(&wish.owner);
-    let Some(snapshot) = &seen.copy_snapshot else {
-        draft.push(Step::TakeSnapshot(NewSnapshot {
-            name: name.clone(),
-            claim: claim.to_owned(),
-            class: class.cloned(),
-            lifetime: Lifetime::Temporary,
-        }));
-        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: None }));
-    };
-    require_ours("VolumeSnapshot", &name, &snapshot.ownership)?;
-    if snapshot.deleting {
-        return Err(gone("VolumeSnapshot", &name));
-    }
-    if !snapshot.ready {
-        return Err(Outcome::Waiting(Wait::SnapshotReady { name, error: snapshot.error.clone() }));
-    }
-    Ok(snapshot.restore_size.clone())
 }
 
 /// The point-in-time claim. Its mover may be started without waiting for it to be bound: the scheduler waits.
-fn copied(draft: &mut Draft, wish: &Replication, seen: &Observed, new: NewClaim) -> Result<Volume, Outcome> {
+fn copied(draft: &mut Draft, seen: &Observed, new: NewClaim) -> Result<Volume, Outcome> {
     let read_only = new.access_modes == ["ReadOnlyMany"];
     match &seen.copy_claim {
         None => {
@@ -88,10 +71,7 @@ fn copied(draft: &mut Draft, wish: &Replication, seen: &Observed, new: NewClaim)
             Ok(volume)
         }
         Some(claim) => {
-            require_ours("PersistentVolumeClaim", &name::source_copy(&wish.owner), &claim.ownership)?;
-            if claim.deleting {
-                return Err(gone("PersistentVolumeClaim", &claim.name));
-            }
+            require_usable("PersistentVolumeClaim", &claim.name, &claim.ownership, claim.deleting)?;
             Ok(Volume { claim: claim.name.clone(), mode: claim.mode, read_only: claim.is_read_only() })
         }
     }
@@ -118,8 +98,4 @@ fn new_copy(
         mode: source.mode,
         lifetime: Lifetime::Temporary,
     }
-}
-
-pub(super) fn gone(kind: &'static str, name: &str) -> Outcome {
-    Outcome::Waiting(Wait::Gone { kind, name: name.to_owned() })
 }

@@ -57,6 +57,11 @@ fn running() -> Status {
     }
 }
 
+fn account_missing() -> Reason {
+    let field = "spec.rsyncTLS.moverServiceAccount".into();
+    Reason::AccountMissing { field, name: "sa".into(), namespace: "ns".into() }
+}
+
 fn told(old: &Status, wish: &Replication, outcome: Outcome) -> Status {
     let plan = Plan { steps: vec![], outcome, wake_at: None };
     report(old, wish, &Observed::default(), &plan, at(NOW)).status
@@ -175,7 +180,7 @@ fn a_pass_without_news_leaves_the_status_as_it_is() {
 #[test]
 fn the_time_of_a_condition_changes_only_with_its_truth() {
     let wish = wish(Trigger::Continuous);
-    let blocked = told(&running(), &wish, Outcome::Blocked(Reason::AccountMissing("sa".into())));
+    let blocked = told(&running(), &wish, Outcome::Blocked(account_missing()));
     let other = report_error(&blocked, "something else".into(), at("2026-11-23T12:00:00Z"));
     assert_eq!(other.condition.unwrap().since, blocked.condition.unwrap().since);
 }
