@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 
 use crate::model::name;
 use crate::model::observed::Claimed;
+use crate::model::pod::MoverImage;
 use crate::model::replication::Owner;
 use crate::model::step::{Doomed, Ending, Step};
 use crate::resources::job::BuildError;
@@ -48,14 +49,14 @@ pub enum ApplyError {
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
-    mover_image: String,
+    image: MoverImage,
 }
 
 impl Applier {
     /// An applier that starts movers from this image.
     #[must_use]
-    pub fn new(client: Client, mover_image: String) -> Self {
-        Self { client, mover_image }
+    pub fn new(client: Client, image: MoverImage) -> Self {
+        Self { client, image }
     }
 
     /// Performs these steps in order.
@@ -72,14 +73,21 @@ impl Applier {
     async fn perform(&self, owner: &Owner, step: &Step) -> Result<(), ApplyError> {
         let result = match step {
             Step::CreateKey { secret } => self.create_key(owner, secret).await?,
+            Step::CopyPullSecret { original, copy } => self.copy_pull_secret(owner, original, copy).await,
             Step::EnsureAccount { name } => self.put(owner, resources::account::build(owner, name)).await,
             Step::EnsureService(new) => self.put(owner, resources::service::build(owner, new)).await,
             Step::CreateClaim(new) => self.put(owner, resources::claim::build(owner, new)).await,
             Step::TakeSnapshot(new) => self.put(owner, resources::snapshot::build(owner, new)).await,
-            Step::StartMover(run) => self.put(owner, resources::job::build(owner, run, &self.mover_image)?).await,
+            Step::StartMover(run) => self.put(owner, resources::job::build(owner, run, &self.image.reference)?).await,
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
                 self.merge::<PersistentVolumeClaim>(owner, name, &patch).await
+            }
+            Step::AnswerCopyTrigger { claim, answer } => {
+                self.merge::<PersistentVolumeClaim>(owner, claim, &resources::claim::copy_answer(answer)).await
+            }
+            Step::ForgetNotedImage { claim } => {
+                self.merge::<PersistentVolumeClaim>(owner, claim, &resources::claim::without_noted_image()).await
             }
             Step::SetPace { job, pace } => {
                 let patch = json!({"spec": {"parallelism": resources::job::parallelism(*pace)}});
@@ -90,13 +98,14 @@ impl Applier {
                     Ending::Finished => PropagationPolicy::Background,
                     Ending::Interrupted => PropagationPolicy::Foreground,
                 };
-                self.delete::<Job>(owner, job, policy).await
+                self.delete::<Job>(owner, (job, None), policy).await
             }
             Step::DeleteClaim(claim) => {
-                self.delete::<PersistentVolumeClaim>(owner, claim, PropagationPolicy::Background).await
+                self.delete::<PersistentVolumeClaim>(owner, (claim, None), PropagationPolicy::Background).await
             }
-            Step::DeleteSnapshot(snapshot) => {
-                self.delete::<VolumeSnapshot>(owner, snapshot, PropagationPolicy::Background).await
+            Step::DeleteSnapshot { snapshot, resource_version } => {
+                let seen = (snapshot, Some(resource_version));
+                self.delete::<VolumeSnapshot>(owner, seen, PropagationPolicy::Background).await
             }
             Step::ReleaseSnapshot { name, resource_version, claimed } => {
                 self.release(owner, (name, resource_version), *claimed).await
@@ -132,14 +141,23 @@ impl Applier {
         self.api::<K>(owner).patch(name, &parameters, &Patch::Merge(patch)).await.map(drop)
     }
 
-    /// Deletes exactly the object that was seen. That it is gone, or another one by now, is as good.
-    async fn delete<K>(&self, owner: &Owner, doomed: &Doomed, propagation: PropagationPolicy) -> kube::Result<()>
+    /// Deletes exactly the object that was seen. That it is gone, or another one by now, is as good; where it has changed,
+    /// the next pass sees what it is now.
+    async fn delete<K>(
+        &self,
+        owner: &Owner,
+        (doomed, resource_version): (&Doomed, Option<&String>),
+        propagation: PropagationPolicy,
+    ) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
         let parameters = DeleteParams {
             propagation_policy: Some(propagation),
-            preconditions: Some(Preconditions { uid: Some(doomed.uid.clone()), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: Some(doomed.uid.clone()),
+                resource_version: resource_version.cloned(),
+            }),
             ..DeleteParams::default()
         };
         match self.api::<K>(owner).delete(&doomed.name, &parameters).await {
@@ -151,14 +169,27 @@ impl Applier {
 
     async fn create_key(&self, owner: &Owner, name: &str) -> Result<kube::Result<()>, ApplyError> {
         let key = random_key().map_err(ApplyError::Random)?;
-        let secret = secret::build(owner, name, &key);
+        Ok(self.create_secret(owner, &secret::build(owner, name, &key)).await)
+    }
+
+    /// The one read outside of the owner's namespace. What is read is named by whoever runs the operator, not by a user.
+    async fn copy_pull_secret(&self, owner: &Owner, original: &str, copy: &str) -> kube::Result<()> {
+        let originals = Api::<Secret>::namespaced(self.client.clone(), &self.image.namespace);
+        match originals.get_opt(original).await? {
+            Some(original) => self.create_secret(owner, &secret::copy(owner, copy, &original)).await,
+            // It went away meanwhile; the next pass does not ask for it.
+            None => Ok(()),
+        }
+    }
+
+    async fn create_secret(&self, owner: &Owner, secret: &Secret) -> kube::Result<()> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        Ok(match self.api::<Secret>(owner).create(&parameters, &secret).await {
+        match self.api::<Secret>(owner).create(&parameters, secret).await {
             Ok(_) => Ok(()),
             // Somebody made it meanwhile; the next pass looks at what it holds.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(error),
-        })
+        }
     }
 
     /// Takes our owner reference off, and our labels too if a user claimed the snapshot.

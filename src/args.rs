@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::pod::MoverImage;
+
 /// Keeps a double of every volume: replicates PersistentVolumeClaims, serving the VolSync API.
 #[derive(Debug, Parser)]
 #[command(name = "doppel", version, about)]
@@ -28,7 +30,11 @@ pub struct OperatorArgs {
     /// Image of the movers: the one that holds /doppel-mover.
     #[arg(long, env = "MOVER_IMAGE")]
     pub mover_image: String,
-    /// Namespace of the operator's own Lease.
+    /// Secrets of the operator's namespace with which the movers' image is pulled, separated by commas. Each is copied to
+    /// where movers run; not for movers with a ServiceAccount of the user's.
+    #[arg(long, env = "MOVER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub mover_image_pull_secrets: Vec<String>,
+    /// Namespace of the operator's own Lease, and of its Secrets.
     #[arg(long, env = "POD_NAMESPACE", default_value = "doppel-system")]
     pub namespace: String,
     /// Name under which this instance holds the Lease.
@@ -46,4 +52,18 @@ pub struct OperatorArgs {
     /// Which log lines to write, as tracing-subscriber's EnvFilter reads it.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
+}
+
+impl OperatorArgs {
+    /// The image that movers are started from.
+    #[must_use]
+    pub fn image(&self) -> MoverImage {
+        let names = self.mover_image_pull_secrets.iter().map(|name| name.trim());
+        MoverImage {
+            reference: self.mover_image.clone(),
+            namespace: self.namespace.clone(),
+            // An empty list is one empty word.
+            pull_secrets: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        }
+    }
 }

@@ -3,9 +3,11 @@
 //! Nothing in here knows a client, a clock or a Kubernetes type. Start with [`step`]: it lists everything that this
 //! operator can ever do to a cluster.
 
+pub mod copy_trigger;
 pub mod event;
 pub mod name;
 pub mod observed;
+pub mod pod;
 pub mod quantity;
 pub mod reason;
 pub mod replication;

@@ -88,7 +88,7 @@ async fn work(
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
     let events = Events::new(client.clone(), args.identity.clone());
-    let context = Arc::new(Context::new(client.clone(), args.mover_image.clone(), events, metrics));
+    let context = Arc::new(Context::new(client.clone(), args.image(), events, metrics));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let sources = controller::<ReplicationSource>(client.clone(), context.clone(), stopping(stopped.clone()));
     let destinations = controller::<ReplicationDestination>(client, context, stopping(stopped));

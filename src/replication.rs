@@ -17,6 +17,7 @@ use kube::{Client, ResourceExt};
 use self::interpret::{Interpretation, Kind};
 use self::report::{Measures, Reported};
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
+use crate::model::pod::MoverImage;
 use crate::model::replication::{Owner, Replication, Role};
 use crate::model::status::Status;
 use crate::telemetry::events::Events;
@@ -26,6 +27,7 @@ use crate::telemetry::metrics::Metrics;
 pub struct Context {
     client: Client,
     applier: Applier,
+    image: MoverImage,
     events: Events,
     metrics: Metrics,
     failures: Failures,
@@ -34,9 +36,9 @@ pub struct Context {
 impl Context {
     /// A context over one API server.
     #[must_use]
-    pub fn new(client: Client, mover_image: String, events: Events, metrics: Metrics) -> Self {
-        let applier = Applier::new(client.clone(), mover_image);
-        Self { client, applier, events, metrics, failures: Failures::default() }
+    pub fn new(client: Client, image: MoverImage, events: Events, metrics: Metrics) -> Self {
+        let applier = Applier::new(client.clone(), image.clone());
+        Self { client, applier, image, events, metrics, failures: Failures::default() }
     }
 
     fn measure(&self, wish: &Replication, measures: Measures) {
@@ -137,7 +139,7 @@ async fn advance(
     old: &Status,
     now: Timestamp,
 ) -> Result<(Reported, Option<Timestamp>), PassError> {
-    let seen = observe::observe(&context.client, wish).await?;
+    let seen = observe::observe(&context.client, &context.image, wish).await?;
     let plan = plan::plan(wish, &seen, now);
     context.applier.apply(&wish.owner, &plan.steps).await?;
     Ok((report::report(old, wish, &seen, &plan, now), plan.wake_at))

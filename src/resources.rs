@@ -34,6 +34,12 @@ fn metadata(owner: &Owner, name: &str, lifetime: Lifetime) -> ObjectMeta {
     }
 }
 
+/// Notes on a copy which value of the copy trigger it answers.
+fn note_answer(metadata: &mut ObjectMeta, answers: Option<&String>) {
+    metadata.annotations =
+        answers.map(|value| BTreeMap::from([(name::COPY_ANSWERS_ANNOTATION.to_owned(), value.clone())]));
+}
+
 /// The reference by which a child is found, and collected when its owner is deleted.
 #[must_use]
 pub fn owner_reference(owner: &Owner) -> OwnerReference {

@@ -4,8 +4,10 @@
 mod rbac {
     use std::collections::BTreeSet;
 
+    use doppel::model::copy_trigger::Answer;
     use doppel::model::observed::{Claimed, Privilege};
-    use doppel::model::replication::{Lifetime, Listen, Pace, PodSettings, VolumeMode};
+    use doppel::model::pod::{PodSettings, Verbosity};
+    use doppel::model::replication::{Lifetime, Listen, Pace, VolumeMode};
     use doppel::model::step::{Access, Doomed, Ending, MoverRun, NewClaim, NewService, NewSnapshot, Origin, Step};
     use k8s_openapi::api::rbac::v1::ClusterRole;
     use serde::Deserialize as _;
@@ -102,6 +104,9 @@ mod rbac {
             pod: PodSettings::default(),
             privilege: Privilege::Unprivileged,
             request: request.unwrap(),
+            verbosity: Verbosity::Normal,
+            pull_secrets: vec![],
+            placement: None,
             pace: Pace::Running,
             attempt: 1,
         };
@@ -114,6 +119,7 @@ mod rbac {
             access_modes: vec![],
             mode: VolumeMode::Filesystem,
             lifetime: Lifetime::Kept,
+            answers: None,
         };
         let steps = vec![
             Step::CreateKey { secret: name() },
@@ -121,16 +127,25 @@ mod rbac {
             Step::EnsureService(NewService { name: name(), selector: vec![], port: ("rsync-tls", 8000), listen }),
             Step::CreateClaim(claim),
             Step::GrowClaim { name: name(), capacity: name() },
-            Step::TakeSnapshot(NewSnapshot { name: name(), claim: name(), class: None, lifetime: Lifetime::Kept }),
+            Step::TakeSnapshot(NewSnapshot {
+                name: name(),
+                claim: name(),
+                class: None,
+                lifetime: Lifetime::Kept,
+                answers: None,
+            }),
             Step::StartMover(Box::new(run)),
             Step::SetPace { job: name(), pace: Pace::Running },
             Step::StopMover { job: doomed(), ending: Ending::Finished },
             Step::DeleteClaim(doomed()),
-            Step::DeleteSnapshot(doomed()),
+            Step::DeleteSnapshot { snapshot: doomed(), resource_version: name() },
             Step::ReleaseSnapshot { name: name(), resource_version: name(), claimed: Claimed::Free },
+            Step::AnswerCopyTrigger { claim: name(), answer: Answer::InProgress },
+            Step::ForgetNotedImage { claim: name() },
+            Step::CopyPullSecret { original: name(), copy: name() },
         ];
         let places: BTreeSet<_> = steps.iter().map(place).collect();
-        assert_eq!(places.len(), 12, "one of each");
+        assert_eq!(places.len(), 15, "one of each");
         steps
     }
 
@@ -147,8 +162,11 @@ mod rbac {
             Step::SetPace { .. } => 7,
             Step::StopMover { .. } => 8,
             Step::DeleteClaim(_) => 9,
-            Step::DeleteSnapshot(_) => 10,
+            Step::DeleteSnapshot { .. } => 10,
             Step::ReleaseSnapshot { .. } => 11,
+            Step::AnswerCopyTrigger { .. } => 12,
+            Step::ForgetNotedImage { .. } => 13,
+            Step::CopyPullSecret { .. } => 14,
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct MoverConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mover_resources: Option<ResourceRequirements>,
 
-    /// Where the mover's pod may be scheduled, in place of what follows from the volumes that it mounts.
+    /// Where the mover's pod may be scheduled. A volume in use on a node demands that node as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mover_affinity: Option<Affinity>,
 

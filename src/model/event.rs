@@ -22,6 +22,20 @@ pub enum EventReason {
     PersistentVolumeClaimCreated,
     /// A destination can be reached.
     ServiceAddressAssigned,
+    /// A snapshot has no content after a while.
+    VolumeSnapshotNotBound,
+    /// A claim has no volume after a while.
+    PersistentVolumeClaimNotBound,
+    /// A destination's Service has no address after a while.
+    NoServiceAddressAssigned,
+    /// An application's word is awaited before its volume is copied.
+    SrcPVCWaitingForCopyTrigger,
+    /// It did not come for a while.
+    SrcPVCTimeoutWaitingForCopyTrigger,
+    /// It came.
+    SrcPVCCopyTriggerReceived,
+    /// The copy is made; the application may go on.
+    SrcPVCCopyUsingCopyTriggerCompleted,
 }
 
 impl EventReason {
@@ -34,6 +48,13 @@ impl EventReason {
             Self::VolumeSnapshotCreated => "VolumeSnapshotCreated",
             Self::PersistentVolumeClaimCreated => "PersistentVolumeClaimCreated",
             Self::ServiceAddressAssigned => "ServiceAddressAssigned",
+            Self::VolumeSnapshotNotBound => "VolumeSnapshotNotBound",
+            Self::PersistentVolumeClaimNotBound => "PersistentVolumeClaimNotBound",
+            Self::NoServiceAddressAssigned => "NoServiceAddressAssigned",
+            Self::SrcPVCWaitingForCopyTrigger => "SrcPVCWaitingForCopyTrigger",
+            Self::SrcPVCTimeoutWaitingForCopyTrigger => "SrcPVCTimeoutWaitingForCopyTrigger",
+            Self::SrcPVCCopyTriggerReceived => "SrcPVCCopyTriggerReceived",
+            Self::SrcPVCCopyUsingCopyTriggerCompleted => "SrcPVCCopyUsingCopyTriggerCompleted",
         }
     }
 
@@ -43,15 +64,32 @@ impl EventReason {
         match self {
             Self::TransferStarted => "CreateMover",
             Self::TransferFailed => "DeleteMover",
-            Self::VolumeSnapshotCreated => "CreateVolumeSnapshot",
-            Self::PersistentVolumeClaimCreated => "CreatePersistentVolumeClaim",
-            Self::ServiceAddressAssigned => "AssignServiceAddress",
+            Self::VolumeSnapshotCreated | Self::VolumeSnapshotNotBound => "CreateVolumeSnapshot",
+            Self::PersistentVolumeClaimCreated | Self::PersistentVolumeClaimNotBound => "CreatePersistentVolumeClaim",
+            Self::ServiceAddressAssigned | Self::NoServiceAddressAssigned => "AssignServiceAddress",
+            Self::SrcPVCWaitingForCopyTrigger
+            | Self::SrcPVCTimeoutWaitingForCopyTrigger
+            | Self::SrcPVCCopyTriggerReceived
+            | Self::SrcPVCCopyUsingCopyTriggerCompleted => "CreateSrcCopyUsingCopyTrigger",
         }
     }
 
     /// Whether it is a warning.
     #[must_use]
     pub fn is_warning(self) -> bool {
-        self == Self::TransferFailed
+        match self {
+            Self::TransferFailed
+            | Self::VolumeSnapshotNotBound
+            | Self::PersistentVolumeClaimNotBound
+            | Self::NoServiceAddressAssigned
+            | Self::SrcPVCTimeoutWaitingForCopyTrigger => true,
+            Self::TransferStarted
+            | Self::VolumeSnapshotCreated
+            | Self::PersistentVolumeClaimCreated
+            | Self::ServiceAddressAssigned
+            | Self::SrcPVCWaitingForCopyTrigger
+            | Self::SrcPVCCopyTriggerReceived
+            | Self::SrcPVCCopyUsingCopyTriggerCompleted => false,
+        }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! They are those of VolSync (its observable names are part of the API: a running installation is taken over with every
 //! address, key, volume and image). Job and Service names and label values are limited to 63 characters; a longer one
-//! becomes its prefix and the CRC-32/IEEE of the object's name. Other names are never shortened.
+//! becomes its prefix and the CRC-32/IEEE of the object's name. Other names are not shortened as long as the API takes
+//! them; beyond that they end in a digest.
 
 use super::replication::{Owner, Role};
 
 /// Longest label value, and longest name of a Service (RFC 1035 label).
 const LABEL_LIMIT: usize = 63;
+/// Longest name of anything else (RFC 1123 subdomain).
+const NAME_LIMIT: usize = 253;
 
 /// Label on everything that Doppel creates, kept from VolSync.
 pub const CREATED_BY: (&str, &str) = ("app.kubernetes.io/created-by", "volsync");
@@ -19,6 +22,8 @@ pub const DO_NOT_DELETE_LABEL: &str = "volsync.backube/do-not-delete";
 pub const POPULATOR_LABEL_PREFIX: &str = "volsync.backube/volpop-pvc-";
 /// Namespace annotation that allows privileged movers.
 pub const PRIVILEGED_MOVERS_ANNOTATION: &str = "volsync.backube/privileged-movers";
+/// Claim annotation by which VolSync remembers the snapshot that it is taking in an iteration.
+pub const NOTED_IMAGE_ANNOTATION: &str = "volsync.backube/snapname";
 /// Annotation on Jobs and their pods: `<kind>/<name>` of the object they work for, so that a pod's change finds it.
 pub const OWNER_ANNOTATION: &str = "doppel.backube/owner";
 /// Annotation on Jobs: which attempt of the present iteration this is, counted from 1.
@@ -26,19 +31,37 @@ pub const ATTEMPT_ANNOTATION: &str = "doppel.backube/attempt";
 /// Annotation on Jobs: fingerprint of the run that was asked for, so that a changed wish is noticed.
 pub const FINGERPRINT_ANNOTATION: &str = "doppel.backube/fingerprint";
 
+/// Annotation, of any value, on an object whose movers are to log all they do.
+pub const DEBUG_ANNOTATION: &str = "volsync.backube/enable-debug-mover";
+/// Claim annotations by which an application says when its volume may be copied: whether it does, and the value that it
+/// changes when the next copy may be made. Users write them.
+pub const USE_COPY_TRIGGER_ANNOTATION: &str = "volsync.backube/use-copy-trigger";
+/// See [`USE_COPY_TRIGGER_ANNOTATION`].
+pub const COPY_TRIGGER_ANNOTATION: &str = "volsync.backube/copy-trigger";
+/// Claim annotations by which the operator answers: the value that the last copy was made for.
+pub const LATEST_COPY_TRIGGER_ANNOTATION: &str = "volsync.backube/latest-copy-trigger";
+/// Where the copy stands.
+pub const LATEST_COPY_STATUS_ANNOTATION: &str = "volsync.backube/latest-copy-status";
+/// Since when the operator waits for a new value.
+pub const COPY_TRIGGER_SINCE_ANNOTATION: &str = "volsync.backube/latest-copy-trigger-waiting-since";
+/// Annotation on a copy: the value of the copy trigger that it was made for.
+pub const COPY_ANSWERS_ANNOTATION: &str = "doppel.backube/copy-trigger";
+/// Annotation on Jobs: fingerprint of how its mover was to start.
+pub const START_ANNOTATION: &str = "doppel.backube/start";
+
 /// The value of [`CLEANUP_LABEL`] and of a Service's selector labels.
 pub type Labels = Vec<(String, String)>;
 
 /// Point-in-time copy of a source: the snapshot and the claim share the name.
 #[must_use]
 pub fn source_copy(owner: &Owner) -> String {
-    format!("volsync-{}-src", owner.name)
+    fitting("volsync-", &owner.name, "-src")
 }
 
 /// Dynamic destination claim of rsync and rsync-tls.
 #[must_use]
 pub fn destination_claim(owner: &Owner) -> String {
-    format!("volsync-{}-dst", owner.name)
+    fitting("volsync-", &owner.name, "-dst")
 }
 
 /// Job and Service of rsync-tls.
@@ -50,13 +73,21 @@ pub fn rsync_tls(owner: &Owner) -> String {
 /// Generated Secret of rsync-tls. A source and a destination of one name in one namespace share it.
 #[must_use]
 pub fn rsync_tls_secret(owner: &Owner) -> String {
-    format!("volsync-rsync-tls-{}", owner.name)
+    fitting("volsync-rsync-tls-", &owner.name, "")
 }
 
 /// Generated ServiceAccount.
 #[must_use]
 pub fn service_account(owner: &Owner) -> String {
-    format!("volsync-{}-{}", side(owner.role), owner.name)
+    fitting(&format!("volsync-{}-", side(owner.role)), &owner.name, "")
+}
+
+/// Copy of a Secret for pulling the movers' image, for one owner. The content is part of the name: the copy of another
+/// content is another Secret, so none has to be overwritten.
+#[must_use]
+pub fn pull_secret(owner: &Owner, original: &str, content: &[u8]) -> String {
+    let digest = xxhash_rust::xxh3::xxh3_64(&[owner.uid.as_bytes(), content].concat());
+    format!("volsync-pull-{:08x}-{digest:016x}", crc32fast::hash(original.as_bytes()))
 }
 
 /// Labels of a mover's pods, which are also its Service's selector.
@@ -75,7 +106,7 @@ pub fn rsync_tls_pod_labels(owner: &Owner) -> Labels {
 /// the same snapshot.
 #[must_use]
 pub fn image(claim: &str, iteration: jiff::Timestamp) -> String {
-    format!("{claim}-{}", iteration.strftime("%Y%m%d%H%M%S"))
+    fitting("", claim, &format!("-{}", iteration.strftime("%Y%m%d%H%M%S")))
 }
 
 fn side(role: Role) -> &'static str {
@@ -83,6 +114,18 @@ fn side(role: Role) -> &'static str {
         Role::Source => "src",
         Role::Destination => "dst",
     }
+}
+
+/// A name that fits: where it would be too long, the end of its middle becomes a digest of the whole.
+fn fitting(prefix: &str, name: &str, suffix: &str) -> String {
+    if prefix.len() + name.len() + suffix.len() <= NAME_LIMIT {
+        return format!("{prefix}{name}{suffix}");
+    }
+    let digest = format!("-{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
+    let room = NAME_LIMIT.saturating_sub(prefix.len() + digest.len() + suffix.len());
+    // A part between two dots must not end in a hyphen, nor begin with the digest's.
+    let kept = name.get(..room).unwrap_or_default().trim_end_matches(['-', '.']);
+    format!("{prefix}{kept}{digest}{suffix}")
 }
 
 fn limited(prefix: &str, name: &str) -> String {
@@ -113,6 +156,32 @@ mod tests {
         assert_eq!(service_account(&destination), "volsync-dst-db");
         let begin: jiff::Timestamp = "2026-11-23T04:05:06Z".parse().unwrap();
         assert_eq!(image("claim", begin), "claim-20261123040506");
+    }
+
+    #[test]
+    fn a_name_that_the_api_would_not_take_ends_in_a_digest() {
+        let (long, other) = ("x".repeat(252) + "y", "x".repeat(252) + "z");
+        let begin: jiff::Timestamp = "2026-11-23T04:05:06Z".parse().unwrap();
+        let all = |name: &str| {
+            let (source, destination) = (owner(Role::Source, name), owner(Role::Destination, name));
+            let claim = destination_claim(&destination);
+            let image = image(&claim, begin);
+            [
+                source_copy(&source),
+                claim,
+                rsync_tls_secret(&source),
+                service_account(&source),
+                image,
+                rsync_tls(&source),
+            ]
+        };
+        for (name, other) in all(&long).iter().zip(all(&other)) {
+            assert!(name.len() <= 253, "{name}");
+            assert_ne!(*name, other);
+        }
+        assert_eq!(all(&"x".repeat(241))[0], format!("volsync-{}-src", "x".repeat(241)), "as long as can be");
+        let dotted = "x".repeat(223) + ".";
+        assert!(!fitting("volsync-", &(dotted + &"y".repeat(40)), "-src").contains(".-"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use doppel_contract::Report;
 use jiff::Timestamp;
 
+use super::copy_trigger::CopyTrigger;
 use super::replication::VolumeMode;
 
 /// The world around one object.
@@ -28,6 +29,14 @@ pub struct Observed {
     pub job: Option<Job>,
     /// Whether the namespace allows privileged movers.
     pub privilege: Privilege,
+    /// Those claims of `moverVolumes` that exist. Looked for while a mover is yet to start, as what follows.
+    pub extra_claims: Vec<Claim>,
+    /// Those Secrets of `moverVolumes` that exist.
+    pub extra_secrets: Vec<String>,
+    /// The Secrets for pulling the movers' image.
+    pub pull_secrets: Vec<PullSecret>,
+    /// The pods, none of a mover's, that use a claim which the mover shares with them.
+    pub users: Vec<ClaimUser>,
 }
 
 /// Whose child an existing object is.
@@ -66,6 +75,14 @@ pub struct Claim {
     pub capacity: Option<String>,
     /// `spec.resources.requests.storage`.
     pub request: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What its application says about copies of it, if it does.
+    pub copy_trigger: Option<CopyTrigger>,
+    /// Of a copy: the value of the copy trigger that it was made for.
+    pub answers: Option<String>,
+    /// Of a destination's claim: the snapshot of an iteration that VolSync began, as it noted it.
+    pub noted_image: Option<String>,
 }
 
 impl Claim {
@@ -74,6 +91,62 @@ impl Claim {
     pub fn is_read_only(&self) -> bool {
         self.access_modes == ["ReadOnlyMany"]
     }
+
+    /// Whether it has a volume.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.phase == "Bound"
+    }
+
+    /// Who can use it at one time.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        let has = |mode: &str| self.access_modes.iter().any(|other| other == mode);
+        if has("ReadWriteMany") || self.is_read_only() {
+            Sharing::AnyNode
+        } else if has("ReadWriteOncePod") {
+            Sharing::OnePod
+        } else {
+            Sharing::OneNode
+        }
+    }
+}
+
+/// Who can use a claim at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Pods on any node.
+    AnyNode,
+    /// Pods on one node.
+    OneNode,
+    /// One pod.
+    OnePod,
+}
+
+/// A pod that uses a claim, or will as soon as it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimUser {
+    /// The claim.
+    pub claim: String,
+    /// The pod.
+    pub pod: String,
+    /// Its node, once it has one.
+    pub node: Option<String>,
+    /// What it is doing.
+    pub state: PodState,
+    /// What it tolerates: a list of `Toleration`, as JSON.
+    pub tolerations: Vec<serde_json::Value>,
+}
+
+/// What a pod is doing that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodState {
+    /// It is to run.
+    Pending,
+    /// It runs.
+    Running,
+    /// It is being deleted.
+    Ending,
 }
 
 /// A VolumeSnapshot.
@@ -97,6 +170,10 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// `status.restoreSize`.
     pub restore_size: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Of a copy: the value of the copy trigger that it was made for.
+    pub answers: Option<String>,
     /// Whether something else wants it: another owner, the populator, or a user's do-not-delete label.
     pub claimed: Claimed,
 }
@@ -124,6 +201,17 @@ pub enum Key {
     Malformed(String),
 }
 
+/// A Secret for pulling the movers' image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its name in the operator's namespace.
+    pub original: String,
+    /// The name of a copy of its present content.
+    pub copy: String,
+    /// Whether that copy is there.
+    pub copied: bool,
+}
+
 /// A Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -139,6 +227,8 @@ pub struct Service {
     pub ports: Vec<(i32, i32)>,
     /// Where it can be reached, once that is known.
     pub address: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
@@ -165,6 +255,8 @@ pub struct Job {
     pub attempt: u32,
     /// The fingerprint of the run it was made for.
     pub fingerprint: String,
+    /// The fingerprint of how it was to start.
+    pub start_fingerprint: String,
     /// `spec.parallelism`, 0 when paused.
     pub parallelism: i32,
     /// What its mover is doing.
@@ -187,7 +279,7 @@ pub enum MoverState {
 pub struct MoverEnd {
     /// When.
     pub at: Timestamp,
-    /// Whether it ended with exit code 0 (or, without a pod, whether the Job succeeded).
+    /// Whether it ended with exit code 0 and reported that it is complete.
     pub success: bool,
     /// Its report, when it left one.
     pub report: Option<Box<Report>>,

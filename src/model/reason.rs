@@ -76,7 +76,7 @@ pub enum Reason {
         found: &'static str,
     },
     /// A user's Secret is not there.
-    #[error("{field}: Secret {name:?} does not exist in namespace {namespace:?}; create it with the key psk.txt")]
+    #[error("{field}: Secret {name:?} does not exist in namespace {namespace:?}; {remedy}")]
     SecretMissing {
         /// The field that names it.
         field: String,
@@ -84,6 +84,8 @@ pub enum Reason {
         name: String,
         /// The namespace.
         namespace: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A Secret cannot be used.
     #[error("{0}")]
@@ -115,9 +117,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether no watch tells when the cause goes away: Secrets may be read, but not watched.
+    /// Whether no watch tells when the cause goes away: Secrets may be read, but not watched, and of ServiceAccounts only
+    /// Doppel's own are.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
-        matches!(self, Self::SecretMissing { .. } | Self::SecretMalformed(_))
+        matches!(self, Self::SecretMissing { .. } | Self::SecretMalformed(_) | Self::AccountMissing { .. })
     }
 }

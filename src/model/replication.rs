@@ -1,8 +1,10 @@
 //! What one ReplicationSource or ReplicationDestination asks for, and where its iteration stands.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::name;
+use super::pod::{PodSettings, Verbosity};
 use super::schedule::Schedule;
 
 /// A valid wish. `interpret` makes it from an object, or says why it cannot.
@@ -18,10 +20,30 @@ pub struct Replication {
     pub mover: Mover,
     /// Whether the mover may run now.
     pub pace: Pace,
+    /// How much the mover logs.
+    pub verbosity: Verbosity,
     /// Where the iteration stands, as the object's status remembers it.
     pub phase: Phase,
     /// The image that the status names.
     pub image: Option<Image>,
+}
+
+impl Replication {
+    /// The name of the snapshot that becomes this iteration's image: never that of the image which is published already.
+    /// For an iteration that VolSync began, `noted` is what VolSync wrote on the claim.
+    #[must_use]
+    pub fn image_name(&self, running: &Iteration, claim: &str, noted: Option<&String>) -> String {
+        let published = |name: &String| matches!(&self.image, Some(Image::Snapshot(image)) if image == name);
+        match (running.begun_by, noted) {
+            (Beginner::VolSync, Some(noted)) if !published(noted) => noted.clone(),
+            (Beginner::VolSync | Beginner::Doppel, _) => {
+                let name = name::image(claim, running.since);
+                // Names tell seconds apart, and the last iteration may have begun in this one.
+                let later = running.since.checked_add(SignedDuration::from_secs(1)).unwrap_or(running.since);
+                if published(&name) { name::image(claim, later) } else { name }
+            }
+        }
+    }
 }
 
 /// A published point in time.
@@ -83,6 +105,19 @@ pub enum Direction {
         /// How a point in time of it is published.
         publish: Publish,
     },
+}
+
+impl Direction {
+    /// Whether the mover is given a claim that others may be using: no copy of its own, and no claim that is known to
+    /// nobody else.
+    #[must_use]
+    pub fn shares_claim(&self) -> bool {
+        match self {
+            Self::Source { copy, .. } => *copy == SourceCopy::Direct,
+            Self::Destination { target: Target::Existing(_), .. } => true,
+            Self::Destination { publish, .. } => *publish == Publish::Direct,
+        }
+    }
 }
 
 /// How a source's point in time is had.
@@ -304,33 +339,6 @@ pub struct Listen {
     pub annotations: Vec<(String, String)>,
 }
 
-/// What a user says about a mover's pod. The values are Kubernetes API objects, carried through as JSON: only
-/// `resources` looks into them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct PodSettings {
-    /// `PodSecurityContext`.
-    pub security_context: Option<serde_json::Value>,
-    /// ServiceAccount to use instead of a generated one.
-    pub service_account: Option<String>,
-    /// Labels to add.
-    pub labels: Vec<(String, String)>,
-    /// `ResourceRequirements`.
-    pub resources: Option<serde_json::Value>,
-    /// `Affinity`.
-    pub affinity: Option<serde_json::Value>,
-    /// Additional volumes.
-    pub volumes: Vec<ExtraVolume>,
-}
-
-/// One of `moverVolumes`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ExtraVolume {
-    /// Where beneath `/mnt`.
-    pub mount_path: String,
-    /// `VolumeSource`, with one of `secret`, `nfs`, `persistentVolumeClaim`.
-    pub source: serde_json::Value,
-}
-
 /// Where the iteration stands. Derived from the status alone, so that any operator can go on from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -347,11 +355,22 @@ pub enum Phase {
     },
 }
 
+/// Who began an iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginner {
+    /// This operator.
+    Doppel,
+    /// VolSync, before this operator took over.
+    VolSync,
+}
+
 /// An iteration that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Iteration {
     /// Its begin.
     pub since: Timestamp,
+    /// Who began it.
+    pub begun_by: Beginner,
     /// The manual trigger's value when it began.
     pub manual: Option<String>,
     /// How many attempts of the mover failed.

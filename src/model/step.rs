@@ -5,8 +5,10 @@
 
 use serde::Serialize;
 
+use super::copy_trigger::Answer;
 use super::observed::{Claimed, Privilege};
-use super::replication::{Listen, Pace, PodSettings, VolumeMode};
+use super::pod::{Placement, PodSettings, Verbosity};
+use super::replication::{Listen, Pace, VolumeMode};
 use doppel_contract::Request;
 
 /// One thing to do to the cluster, always in the owner's namespace.
@@ -16,6 +18,14 @@ pub enum Step {
     CreateKey {
         /// The Secret's name.
         secret: String,
+    },
+    /// Copy a Secret for pulling the movers' image from the operator's namespace. The copy is never overwritten: one of
+    /// other content has another name.
+    CopyPullSecret {
+        /// The Secret in the operator's namespace.
+        original: String,
+        /// Its copy.
+        copy: String,
     },
     /// Create or correct the mover's ServiceAccount.
     EnsureAccount {
@@ -35,6 +45,13 @@ pub enum Step {
     },
     /// Take a snapshot of a claim.
     TakeSnapshot(NewSnapshot),
+    /// Tell the application of a source's claim where the copy stands, by annotations that VolSync defines.
+    AnswerCopyTrigger {
+        /// The claim.
+        claim: String,
+        /// What to tell.
+        answer: Answer,
+    },
     /// Create the mover's Job.
     StartMover(Box<MoverRun>),
     /// Let an existing Job's mover run, or hold it.
@@ -53,8 +70,18 @@ pub enum Step {
     },
     /// Delete a temporary claim.
     DeleteClaim(Doomed),
+    /// Remove VolSync's note of the snapshot that it was taking from a destination's claim.
+    ForgetNotedImage {
+        /// The claim.
+        claim: String,
+    },
     /// Delete a snapshot that is of no more use.
-    DeleteSnapshot(Doomed),
+    DeleteSnapshot {
+        /// The snapshot.
+        snapshot: Doomed,
+        /// Its resourceVersion as seen: nobody has laid claim to it since.
+        resource_version: String,
+    },
     /// Give a snapshot up without deleting it: somebody else wants it.
     ReleaseSnapshot {
         /// The snapshot.
@@ -72,16 +99,23 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::CreateKey { secret } => format!("create Secret {secret}"),
+            Self::CopyPullSecret { original, copy } => {
+                format!("copy Secret {original} of the operator to Secret {copy}")
+            }
             Self::EnsureAccount { name } => format!("apply ServiceAccount {name}"),
             Self::EnsureService(new) => format!("apply Service {}", new.name),
             Self::CreateClaim(new) => format!("create PersistentVolumeClaim {}", new.name),
             Self::GrowClaim { name, .. } => format!("grow PersistentVolumeClaim {name}"),
             Self::TakeSnapshot(new) => format!("create VolumeSnapshot {}", new.name),
+            Self::AnswerCopyTrigger { claim, .. } => {
+                format!("annotate PersistentVolumeClaim {claim} about its copy trigger")
+            }
             Self::StartMover(run) => format!("create Job {}", run.job),
             Self::SetPace { job, .. } => format!("pause or resume Job {job}"),
             Self::StopMover { job, .. } => format!("delete Job {}", job.name),
+            Self::ForgetNotedImage { claim } => format!("remove an annotation from PersistentVolumeClaim {claim}"),
             Self::DeleteClaim(claim) => format!("delete PersistentVolumeClaim {}", claim.name),
-            Self::DeleteSnapshot(snapshot) => format!("delete VolumeSnapshot {}", snapshot.name),
+            Self::DeleteSnapshot { snapshot, .. } => format!("delete VolumeSnapshot {}", snapshot.name),
             Self::ReleaseSnapshot { name, .. } => format!("release VolumeSnapshot {name}"),
         }
     }
@@ -105,17 +139,20 @@ impl Step {
     pub fn access(&self) -> Vec<Access> {
         let (group, resource, verbs): (_, _, &[_]) = match self {
             Self::CreateKey { .. } => ("", "secrets", &["create"]),
+            Self::CopyPullSecret { .. } => ("", "secrets", &["get", "create"]),
             // Server-side apply is a patch; one that creates its object must be allowed to create.
             Self::EnsureAccount { .. } => ("", "serviceaccounts", &["create", "patch"]),
             Self::EnsureService(_) => ("", "services", &["create", "patch"]),
             Self::CreateClaim(_) => ("", "persistentvolumeclaims", &["create", "patch"]),
-            Self::GrowClaim { .. } => ("", "persistentvolumeclaims", &["patch"]),
+            Self::GrowClaim { .. } | Self::AnswerCopyTrigger { .. } | Self::ForgetNotedImage { .. } => {
+                ("", "persistentvolumeclaims", &["patch"])
+            }
             Self::TakeSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["create", "patch"]),
             Self::StartMover(_) => ("batch", "jobs", &["create", "patch"]),
             Self::SetPace { .. } => ("batch", "jobs", &["patch"]),
             Self::StopMover { .. } => ("batch", "jobs", &["delete"]),
             Self::DeleteClaim(_) => ("", "persistentvolumeclaims", &["delete"]),
-            Self::DeleteSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["delete"]),
+            Self::DeleteSnapshot { .. } => ("snapshot.storage.k8s.io", "volumesnapshots", &["delete"]),
             Self::ReleaseSnapshot { .. } => ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "patch"]),
         };
         verbs.iter().map(|verb| Access { group, resource, verb }).collect()
@@ -161,6 +198,8 @@ pub struct NewClaim {
     pub mode: VolumeMode,
     /// Whether cleanup deletes it.
     pub lifetime: super::replication::Lifetime,
+    /// The value of the copy trigger that it is made for.
+    pub answers: Option<String>,
 }
 
 /// What a claim is filled from.
@@ -185,6 +224,8 @@ pub struct NewSnapshot {
     pub class: Option<String>,
     /// Whether cleanup deletes it.
     pub lifetime: super::replication::Lifetime,
+    /// The value of the copy trigger that it is made for.
+    pub answers: Option<String>,
 }
 
 /// One attempt of a mover. Serializes for its fingerprint only.
@@ -212,6 +253,14 @@ pub struct MoverRun {
     pub privilege: Privilege,
     /// What it is told.
     pub request: Request,
+    /// How much it logs.
+    pub verbosity: Verbosity,
+    /// Secrets of its namespace with which its image is pulled. Part of the start's fingerprint only.
+    #[serde(skip)]
+    pub pull_secrets: Vec<String>,
+    /// Where it must run, if its volumes demand that. Part of the start's fingerprint only.
+    #[serde(skip)]
+    pub placement: Option<Placement>,
     /// Whether it may run yet.
     #[serde(skip)]
     pub pace: Pace,
@@ -226,6 +275,14 @@ impl MoverRun {
     pub fn fingerprint(&self) -> String {
         // Plain structs of strings, numbers and JSON values always serialize.
         let json = serde_json::to_vec(self).unwrap_or_default();
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&json))
+    }
+
+    /// A digest of what a mover that waits for its start depends on beyond that. Once it runs it has its volumes and its
+    /// image.
+    #[must_use]
+    pub fn start_fingerprint(&self) -> String {
+        let json = serde_json::to_vec(&(&self.placement, &self.pull_secrets)).unwrap_or_default();
         format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&json))
     }
 }

@@ -5,6 +5,7 @@
 mod destination;
 mod source;
 mod status;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,16 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::common::{MoverConfig, Trigger as TriggerSpec};
 use crate::model::name as names;
+use crate::model::pod::{PodSettings, Verbosity};
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    Direction, ExtraVolume, Iteration, KeySource, Mover, Pace, Phase, PodSettings, Replication, Role, Section, Trigger,
+    Beginner, Direction, Iteration, KeySource, Mover, Pace, Phase, Replication, Role, Section, Trigger,
 };
 use crate::model::schedule::Schedule;
 use crate::model::status::Status;
@@ -134,6 +136,7 @@ fn wish<K: Kind>(
         direction,
         mover,
         pace: pace(paused),
+        verbosity: verbosity(object),
         phase: phase(&status, &trigger),
         image: status.image,
         trigger,
@@ -159,6 +162,10 @@ fn pace(paused: Option<bool>) -> Pace {
     if paused == Some(true) { Pace::Paused } else { Pace::Running }
 }
 
+fn verbosity(object: &impl ResourceExt) -> Verbosity {
+    if object.annotations().contains_key(names::DEBUG_ANNOTATION) { Verbosity::Debug } else { Verbosity::Normal }
+}
+
 /// Where the iteration stands. One that VolSync began has no memory of its trigger: it answers the present one.
 fn phase(status: &Status, trigger: &Trigger) -> Phase {
     if let Some(since) = status.last_sync_start {
@@ -169,7 +176,15 @@ fn phase(status: &Status, trigger: &Trigger) -> Phase {
                 Trigger::Schedule(_) | Trigger::Continuous => (None, 0, None),
             },
         };
-        return Phase::Running(Iteration { since, manual, failed_attempts, next_attempt, last_sync: status.last_sync });
+        let begun_by = if status.current.is_some() { Beginner::Doppel } else { Beginner::VolSync };
+        return Phase::Running(Iteration {
+            since,
+            begun_by,
+            manual,
+            failed_attempts,
+            next_attempt,
+            last_sync: status.last_sync,
+        });
     }
     match status.last_sync {
         Some(last_sync) => Phase::Idle { last_sync, last_manual: status.last_manual.clone() },
@@ -188,6 +203,12 @@ fn key_source<K: Kind>(object: &K, given: Option<&String>) -> KeySource {
         .map_or_else(|| KeySource::Generated(names::rsync_tls_secret(&owner_of(K::ROLE, object))), KeySource::Given)
 }
 
+/// The claims that `moverVolumes` name.
+fn extra_claims(mover: &MoverConfig) -> impl Iterator<Item = &str> {
+    let claims = mover.mover_volumes.iter().flatten();
+    claims.filter_map(|volume| Some(volume.volume_source.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}
+
 fn pod_settings(section: Section, mover: &MoverConfig) -> Result<PodSettings, Reason> {
     let MoverConfig {
         mover_security_context,
@@ -197,20 +218,13 @@ fn pod_settings(section: Section, mover: &MoverConfig) -> Result<PodSettings, Re
         mover_affinity,
         mover_volumes,
     } = mover;
-    let mut volumes = Vec::new();
-    for volume in mover_volumes.iter().flatten() {
-        volumes.push(ExtraVolume {
-            mount_path: volume.mount_path.clone(),
-            source: json(section.field("moverVolumes"), &volume.volume_source)?,
-        });
-    }
     Ok(PodSettings {
         security_context: passed(section.field("moverSecurityContext"), mover_security_context.as_ref())?,
         service_account: name(mover_service_account.as_ref()),
         labels: pairs(mover_pod_labels.as_ref()),
         resources: passed(section.field("moverResources"), mover_resources.as_ref())?,
         affinity: passed(section.field("moverAffinity"), mover_affinity.as_ref())?,
-        volumes,
+        volumes: volumes::extra_volumes(section, mover_volumes.as_deref().unwrap_or_default())?,
     })
 }
 

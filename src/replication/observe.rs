@@ -1,7 +1,11 @@
 //! READ: the world around one object, reduced to [`Observed`]. Reads exactly what the wish refers to, decides nothing.
 
 mod mover;
+mod neighbours;
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
@@ -11,8 +15,10 @@ use serde::de::DeserializeOwned;
 
 use doppel_contract::psk;
 
+use crate::model::copy_trigger::{CopyStatus, CopyTrigger};
 use crate::model::name;
 use crate::model::observed::{self, Claimed, Key, Observed, Ownership, Privilege};
+use crate::model::pod::MoverImage;
 use crate::model::replication::{
     Direction, KeySource, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
 };
@@ -23,7 +29,7 @@ use crate::resources::snapshot::VolumeSnapshot;
 ///
 /// # Errors
 /// When the API server cannot be read.
-pub async fn observe(client: &Client, wish: &Replication) -> kube::Result<Observed> {
+pub async fn observe(client: &Client, image: &MoverImage, wish: &Replication) -> kube::Result<Observed> {
     let reader = Reader { client, owner: &wish.owner };
     let Mover::RsyncTls(rsync) = &wish.mover;
     // An idle object needs nothing but what cleanup removes.
@@ -35,7 +41,16 @@ pub async fn observe(client: &Client, wish: &Replication) -> kube::Result<Observ
         }
         Phase::Running(_) => futures::try_join!(reader.volumes(wish), reader.job(), reader.surroundings(rsync))?,
     };
-    Ok(Observed { job, ..merge(volumes, surroundings) })
+    let seen = Observed { job, ..merge(volumes, surroundings) };
+    if matches!(wish.phase, Phase::Running(_)) && is_yet_to_start(seen.job.as_ref()) {
+        return reader.neighbours(wish, image, seen).await;
+    }
+    Ok(seen)
+}
+
+/// Whether a mover may be started in this pass, or waits for its start.
+fn is_yet_to_start(job: Option<&observed::Job>) -> bool {
+    job.is_none_or(|job| matches!(job.mover, observed::MoverState::Starting(_)))
 }
 
 /// Volumes of the one, surroundings of the other.
@@ -101,7 +116,8 @@ impl Reader<'_> {
         let (claim, snapshots) = futures::try_join!(self.claim(&claim_name), self.own_snapshots())?;
         let image = match (&wish.phase, publish) {
             (Phase::Running(running), Publish::Snapshot { .. }) => {
-                let image_name = name::image(&claim_name, running.since);
+                let noted = claim.as_ref().and_then(|claim| claim.noted_image.as_ref());
+                let image_name = wish.image_name(running, &claim_name, noted);
                 snapshots.iter().find(|snapshot| snapshot.name == image_name).cloned()
             }
             _ => None,
@@ -173,6 +189,7 @@ impl Reader<'_> {
             deleting: job.metadata.deletion_timestamp.is_some(),
             attempt: annotation(name::ATTEMPT_ANNOTATION).parse().unwrap_or(1),
             fingerprint: annotation(name::FINGERPRINT_ANNOTATION),
+            start_fingerprint: annotation(name::START_ANNOTATION),
             parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
             mover: mover::state(&job, &pods.items),
         }))
@@ -205,6 +222,10 @@ impl Reader<'_> {
             storage_class: spec.storage_class_name,
             access_modes: status.access_modes.or(spec.access_modes).unwrap_or_default(),
             capacity: status.capacity.and_then(|capacity| capacity.get("storage").map(|size| size.0.clone())),
+            created: created(claim),
+            copy_trigger: copy_trigger(claim.annotations()),
+            answers: claim.annotations().get(name::COPY_ANSWERS_ANNOTATION).cloned(),
+            noted_image: claim.annotations().get(name::NOTED_IMAGE_ANNOTATION).filter(|name| !name.is_empty()).cloned(),
             request: spec
                 .resources
                 .and_then(|resources| resources.requests)
@@ -227,6 +248,8 @@ impl Reader<'_> {
             ready: status.bound_volume_snapshot_content_name.is_some() && status.ready_to_use == Some(true),
             error: status.error.and_then(|error| error.message),
             restore_size: status.restore_size,
+            created: created(snapshot),
+            answers: snapshot.annotations().get(name::COPY_ANSWERS_ANNOTATION).cloned(),
             claimed: if labels.contains_key(name::DO_NOT_DELETE_LABEL) {
                 Claimed::ByUser
             } else if others || populating {
@@ -258,8 +281,25 @@ impl Reader<'_> {
             selector: spec.selector.unwrap_or_default().into_iter().collect(),
             ports: spec.ports.unwrap_or_default().iter().map(|port| (port.port, target(port))).collect(),
             address,
+            created: created(service),
             deleting: service.metadata.deletion_timestamp.is_some(),
             service_type,
         }
     }
+}
+
+fn created(object: &impl ResourceExt) -> Timestamp {
+    object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+fn copy_trigger(annotations: &BTreeMap<String, String>) -> Option<CopyTrigger> {
+    annotations.get(name::USE_COPY_TRIGGER_ANNOTATION)?;
+    let text = |key: &str| annotations.get(key).cloned();
+    Some(CopyTrigger {
+        wanted: text(name::COPY_TRIGGER_ANNOTATION),
+        answered: text(name::LATEST_COPY_TRIGGER_ANNOTATION),
+        status: text(name::LATEST_COPY_STATUS_ANNOTATION).as_deref().and_then(CopyStatus::parse),
+        // What is no time is written anew.
+        waiting_since: text(name::COPY_TRIGGER_SINCE_ANNOTATION).and_then(|time| time.parse().ok()),
+    })
 }

@@ -4,19 +4,24 @@
 //! steps to a [`Draft`] and end the pass early with an [`Outcome`] when they have to wait.
 
 mod cleanup;
+mod copy_trigger;
 mod destination;
+mod extra;
 mod iteration;
 mod mover;
+mod placement;
 mod snapshot;
 mod source;
+mod start;
 mod trigger;
 
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::observed::{MoverEnd, Observed, Ownership};
+use crate::model::pod::Placement;
 use crate::model::reason::Reason;
 use crate::model::replication::{Image, Phase, Replication};
 use crate::model::step::Step;
@@ -30,6 +35,21 @@ pub struct Plan {
     pub outcome: Outcome,
     /// When to look again although nothing has changed.
     pub wake_at: Option<Timestamp>,
+    /// What takes longer than it usually does.
+    pub late: Vec<Late>,
+}
+
+/// A wait that has become longer than its usual bound. Waiting goes on; a user is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Late {
+    /// A snapshot without content.
+    Snapshot(String),
+    /// A claim without a volume.
+    Claim(String),
+    /// A Service without an address.
+    Address(String),
+    /// A claim whose application has not said that it may be copied.
+    CopyTrigger(String),
 }
 
 /// Where a pass leaves the iteration.
@@ -85,6 +105,11 @@ pub enum Wait {
         /// `status.error.message`.
         error: Option<String>,
     },
+    /// The claim's application has not said yet that it may be copied.
+    CopyTrigger {
+        /// The claim.
+        claim: String,
+    },
     /// An object of a former iteration or attempt still goes away.
     Gone {
         /// Its kind.
@@ -96,9 +121,27 @@ pub enum Wait {
     MoverStart {
         /// The Job.
         job: String,
+        /// Where it must run.
+        placement: Option<Placement>,
         /// Why.
         reason: Option<String>,
     },
+    /// A pod holds a claim that only one pod at a time can use.
+    ClaimInUse {
+        /// The claim.
+        claim: String,
+        /// The pod.
+        pod: String,
+    },
+    /// A pod that uses a claim of one node has no node yet.
+    UserUnscheduled {
+        /// The claim.
+        claim: String,
+        /// The pod.
+        pod: String,
+    },
+    /// Two claims that the mover needs are in use on different nodes. Each with its pod and node.
+    ClaimsApart(Box<[(String, String, String); 2]>),
     /// The mover works.
     Mover {
         /// The Job.
@@ -112,7 +155,10 @@ pub fn plan(wish: &Replication, seen: &Observed, now: Timestamp) -> Plan {
     let mut draft = Draft::default();
     let outcome = match &wish.phase {
         Phase::Never => trigger::begin(wish),
-        Phase::Running(running) => iteration::go_on(&mut draft, wish, seen, running, now),
+        Phase::Running(running) => {
+            cleanup::release_kept(&mut draft, seen);
+            iteration::go_on(&mut draft, wish, seen, running, now)
+        }
         Phase::Idle { last_sync, last_manual } => {
             cleanup::steps(&mut draft, wish, seen);
             if draft.steps.is_empty() {
@@ -127,18 +173,20 @@ pub fn plan(wish: &Replication, seen: &Observed, now: Timestamp) -> Plan {
     {
         draft.wake(now + UNWATCHED_RECHECK);
     }
-    Plan { steps: draft.steps, outcome, wake_at: draft.wake_at }
+    Plan { steps: draft.steps, outcome, wake_at: draft.wake_at, late: draft.late }
 }
 
-/// How often a Secret is looked at again that is missing or malformed: reading one object a quarter of a minute is
-/// little, and a user who has just corrected it does not wait long.
-const UNWATCHED_RECHECK: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+/// How often something is looked at again that cannot be watched: a Secret that is missing or malformed, a pod of
+/// somebody else that holds a volume. Reading it every quarter of a minute is little, and a user who has just put it
+/// right does not wait long.
+const UNWATCHED_RECHECK: SignedDuration = SignedDuration::from_secs(15);
 
 /// A plan in the making.
 #[derive(Debug, Default)]
 struct Draft {
     steps: Vec<Step>,
     wake_at: Option<Timestamp>,
+    late: Vec<Late>,
 }
 
 impl Draft {
@@ -148,6 +196,14 @@ impl Draft {
 
     fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Notes that something has been awaited for too long, or comes back when it has.
+    fn limit(&mut self, (since, bound): (Timestamp, SignedDuration), now: Timestamp, late: Late) {
+        match since.checked_add(bound) {
+            Ok(end) if now < end => self.wake(end),
+            _ => self.late.push(late),
+        }
     }
 }
 

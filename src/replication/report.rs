@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
-use super::plan::{Outcome, Plan, Wait};
+use super::plan::{Late, Outcome, Plan, Wait};
+use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
+use crate::model::name;
 use crate::model::observed::Observed;
+use crate::model::pod::Placement;
 use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 use crate::model::step::{Origin, Step};
@@ -61,6 +64,7 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
                 current.next_attempt = None;
             }
             let message = waiting(wait, wish.owner.role, failed_attempts(&status));
+            let message = complain(&mut status, &mut events, message, &plan.late);
             set(&mut status, ConditionReason::SyncInProgress, message, now);
         }
         Outcome::Paused => {
@@ -179,6 +183,44 @@ fn is_late(wish: &Replication, last_sync: Option<Timestamp>, now: Timestamp) -> 
     deadline.is_some_and(|deadline| deadline < now)
 }
 
+/// Adds to a message what takes too long. A user is told of each once: the condition remembers what was said.
+fn complain(status: &mut Status, events: &mut Vec<Event>, mut message: String, late: &[Late]) -> String {
+    for late in late {
+        let (reason, note) = too_long(late);
+        if matches!(late, Late::CopyTrigger(_)) {
+            status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(note.clone()) };
+        }
+        message = format!("{message}; {note}");
+        if !status.condition.as_ref().is_some_and(|condition| condition.message.contains(&note)) {
+            events.push(Event { reason, note });
+        }
+    }
+    message
+}
+
+fn too_long(late: &Late) -> (EventReason, String) {
+    match late {
+        Late::Snapshot(name) => (
+            EventReason::VolumeSnapshotNotBound,
+            format!("VolumeSnapshot/{name} is not ready after 30 s; kubectl describe shows what its driver says"),
+        ),
+        Late::Claim(name) => (
+            EventReason::PersistentVolumeClaimNotBound,
+            format!(
+                "PersistentVolumeClaim/{name} is not bound after 2 min; kubectl describe shows what its provisioner says"
+            ),
+        ),
+        Late::Address(name) => (
+            EventReason::NoServiceAddressAssigned,
+            format!("Service/{name} has no address after 15 s; it is given one by the cluster's load balancer"),
+        ),
+        Late::CopyTrigger(claim) => (
+            EventReason::SrcPVCTimeoutWaitingForCopyTrigger,
+            format!("Timed out waiting for copy-trigger to be modified for pvc {claim}"),
+        ),
+    }
+}
+
 fn failed_attempts(status: &Status) -> u32 {
     status.current.as_ref().map_or(0, |current| current.failed_attempts)
 }
@@ -192,8 +234,30 @@ fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
         Wait::SnapshotReady { name, error } => {
             because(format!("waiting until VolumeSnapshot {name} is ready to use"), error)
         }
+        Wait::CopyTrigger { claim } => format!(
+            "PersistentVolumeClaim {claim} is copied when its annotation {} has a new value",
+            name::COPY_TRIGGER_ANNOTATION
+        ),
         Wait::Gone { kind, name } => format!("waiting until the former {kind} {name} is gone"),
-        Wait::MoverStart { job, reason } => because(format!("waiting until the mover of Job {job} starts"), reason),
+        Wait::MoverStart { job, placement, reason } => {
+            let place = placement.as_ref().map_or_else(String::new, |Placement { node, pod, .. }| {
+                format!(" on node {node}, where Pod {pod} uses its volume")
+            });
+            because(format!("waiting until the mover of Job {job} starts{place}"), reason)
+        }
+        Wait::ClaimInUse { claim, pod } => format!(
+            "PersistentVolumeClaim {claim} is ReadWriteOncePod and Pod {pod} uses it; the mover starts when that pod is gone"
+        ),
+        Wait::UserUnscheduled { claim, pod } => format!(
+            "Pod {pod} uses PersistentVolumeClaim {claim} and has no node yet; the mover starts on the node that it gets"
+        ),
+        Wait::ClaimsApart(places) => {
+            let [(claim, pod, node), (other_claim, other_pod, other_node)] = &**places;
+            format!(
+                "the mover needs PersistentVolumeClaim {claim}, which Pod {pod} uses on node {node}, and {other_claim}, which \
+                 Pod {other_pod} uses on node {other_node}; bring both pods to one node"
+            )
+        }
         Wait::Mover { job } => match role {
             Role::Source => format!("the mover of Job {job} is running"),
             Role::Destination => format!("the mover of Job {job} is running, it waits for its source or receives"),
@@ -240,6 +304,20 @@ fn event(step: &Step, wish: &Replication) -> Option<Event> {
             let note = format!("created PersistentVolumeClaim/{} {origin}", new.name);
             (EventReason::PersistentVolumeClaimCreated, note)
         }
+        Step::AnswerCopyTrigger { claim, answer } => match answer {
+            Answer::Waiting { .. } => (
+                EventReason::SrcPVCWaitingForCopyTrigger,
+                format!("waiting for copy-trigger of PersistentVolumeClaim/{claim} to be modified"),
+            ),
+            Answer::InProgress => (
+                EventReason::SrcPVCCopyTriggerReceived,
+                format!("copy-trigger of PersistentVolumeClaim/{claim} was modified, it is being copied"),
+            ),
+            Answer::Completed { trigger } => (
+                EventReason::SrcPVCCopyUsingCopyTriggerCompleted,
+                format!("PersistentVolumeClaim/{claim} was copied for copy-trigger {trigger:?}"),
+            ),
+        },
         _ => return None,
     };
     Some(Event { reason, note })

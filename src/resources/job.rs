@@ -1,5 +1,7 @@
 //! A mover's Job and its pod, hardened: fits Pod Security Standard "restricted" unless the namespace allows privilege.
 
+mod extra;
+mod placement;
 mod pod;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ pub fn build(owner: &Owner, run: &MoverRun, image: &str) -> Result<Job, BuildErr
         owner_annotation.clone(),
         (name::ATTEMPT_ANNOTATION.to_owned(), run.attempt.to_string()),
         (name::FINGERPRINT_ANNOTATION.to_owned(), run.fingerprint()),
+        (name::START_ANNOTATION.to_owned(), run.start_fingerprint()),
     ]));
     let mut labels = map(&run.pod_labels);
     labels.insert(name::CREATED_BY.0.to_owned(), name::CREATED_BY.1.to_owned());

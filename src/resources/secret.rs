@@ -1,4 +1,4 @@
-//! The Secret of a generated pre-shared key.
+//! Secrets: a generated pre-shared key, copies of those for pulling the movers' image.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,4 +30,29 @@ pub fn build(owner: &Owner, name: &str, key: &[u8; PSK_BYTES]) -> Secret {
         data: Some(BTreeMap::from([(PSK_KEY.to_owned(), ByteString(line.into_bytes()))])),
         ..Secret::default()
     }
+}
+
+/// A copy of a Secret for pulling images, which goes with its owner.
+#[must_use]
+pub fn copy(owner: &Owner, name: &str, original: &Secret) -> Secret {
+    Secret {
+        metadata: metadata(owner, name, Lifetime::Kept),
+        type_: original.type_.clone(),
+        data: original.data.clone(),
+        ..Secret::default()
+    }
+}
+
+/// What a copy has to have in common with its original, as bytes to make a digest of.
+#[must_use]
+pub fn content(original: &Secret) -> Vec<u8> {
+    let mut content = original.type_.clone().unwrap_or_default().into_bytes();
+    for (key, value) in original.data.iter().flatten() {
+        // Lengths keep apart what would run together.
+        for part in [key.as_bytes(), &value.0] {
+            content.extend_from_slice(&part.len().to_be_bytes());
+            content.extend_from_slice(part);
+        }
+    }
+    content
 }

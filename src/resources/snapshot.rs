@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::metadata;
+use super::{metadata, note_answer};
 use crate::model::replication::Owner;
 use crate::model::step::NewSnapshot;
 
@@ -64,8 +64,10 @@ pub struct VolumeSnapshotError {
 /// A new snapshot.
 #[must_use]
 pub fn build(owner: &Owner, new: &NewSnapshot) -> VolumeSnapshot {
+    let mut metadata = metadata(owner, &new.name, new.lifetime);
+    note_answer(&mut metadata, new.answers.as_ref());
     VolumeSnapshot {
-        metadata: metadata(owner, &new.name, new.lifetime),
+        metadata,
         spec: VolumeSnapshotSpec {
             volume_snapshot_class_name: new.class.clone(),
             source: VolumeSnapshotSource {

@@ -49,12 +49,19 @@ mod tests {
     use super::*;
     use crate::model::event::EventReason;
 
-    const REASONS: [EventReason; 5] = [
+    const REASONS: [EventReason; 12] = [
         EventReason::TransferStarted,
         EventReason::TransferFailed,
         EventReason::VolumeSnapshotCreated,
         EventReason::PersistentVolumeClaimCreated,
         EventReason::ServiceAddressAssigned,
+        EventReason::VolumeSnapshotNotBound,
+        EventReason::PersistentVolumeClaimNotBound,
+        EventReason::NoServiceAddressAssigned,
+        EventReason::SrcPVCWaitingForCopyTrigger,
+        EventReason::SrcPVCTimeoutWaitingForCopyTrigger,
+        EventReason::SrcPVCCopyTriggerReceived,
+        EventReason::SrcPVCCopyUsingCopyTriggerCompleted,
     ];
 
     #[test]
@@ -68,10 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_are_warnings() {
+    fn only_failures_and_waits_that_are_too_long_are_warnings() {
         for reason in REASONS {
             let warning = render(&Event { reason, note: String::new() }).type_ == EventType::Warning;
-            assert_eq!(warning, reason == EventReason::TransferFailed, "{reason:?}");
+            let bad = ["Failed", "NotBound", "NoService", "Timeout"].iter().any(|word| reason.as_str().contains(word));
+            assert_eq!(warning, bad, "{reason:?}");
         }
     }
 

@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 
 use super::{
-    Candidate, Choice, Interpretation, Kind, choose, empty_source, key_source, name, pairs, pod_settings, wish,
+    Candidate, Choice, Interpretation, Kind, choose, empty_source, extra_claims, key_source, name, pairs, pod_settings,
+    wish,
 };
 use crate::api::common::CopyMethod;
 use crate::api::destination::{
@@ -58,8 +59,10 @@ impl Kind for ReplicationDestination {
     }
 
     fn claims(&self) -> Vec<&str> {
-        let section = self.spec.rsync_tls.as_ref();
-        section.and_then(|rsync| rsync.volume.destination_pvc.as_deref()).into_iter().collect()
+        let Some(section) = &self.spec.rsync_tls else {
+            return Vec::new();
+        };
+        section.volume.destination_pvc.as_deref().into_iter().chain(extra_claims(&section.mover)).collect()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use super::{Candidate, Choice, Interpretation, Kind, choose, empty_source, key_source, name, pod_settings, wish};
+use super::{
+    Candidate, Choice, Interpretation, Kind, choose, empty_source, extra_claims, key_source, name, pod_settings, wish,
+};
 use crate::api::common::CopyMethod;
 use crate::api::source::{
     ReplicationSource, ReplicationSourceSpec, SourceRsyncTls, SourceRsyncTlsStatus, SourceVolumeOptions,
@@ -43,7 +45,8 @@ impl Kind for ReplicationSource {
     }
 
     fn claims(&self) -> Vec<&str> {
-        self.spec.source_pvc.iter().map(String::as_str).collect()
+        let volumes = self.spec.rsync_tls.iter().flat_map(|section| extra_claims(&section.mover));
+        self.spec.source_pvc.iter().map(String::as_str).chain(volumes).collect()
     }
 }
 

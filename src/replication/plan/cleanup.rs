@@ -1,8 +1,8 @@
 //! What an iteration leaves behind is removed, and nothing else.
 
 use super::{Draft, mover};
-use crate::model::observed::{Claimed, Observed, Ownership, Snapshot};
-use crate::model::replication::{Image, Replication};
+use crate::model::observed::{Claim, Claimed, Observed, Ownership, Snapshot};
+use crate::model::replication::{Direction, Image, Lifetime, Replication, Target};
 use crate::model::step::{Doomed, Step};
 
 /// Steps that remove what the last iteration left. What is already being deleted needs none.
@@ -13,16 +13,46 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     {
         draft.push(mover::stop(job));
     }
-    for claim in [&seen.copy_claim, &seen.claim].into_iter().flatten() {
-        if claim.temporary && claim.ownership == Ownership::Ours && !claim.deleting {
+    let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
+    let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim));
+    for claim in copy.chain(target) {
+        if claim.ownership == Ownership::Ours && !claim.deleting {
             draft.push(Step::DeleteClaim(Doomed { name: claim.name.clone(), uid: claim.uid.clone() }));
         }
+    }
+    if let Some(claim) = &seen.claim
+        && claim.noted_image.is_some()
+        && !claim.deleting
+    {
+        draft.push(Step::ForgetNotedImage { claim: claim.name.clone() });
     }
     for snapshot in &seen.snapshots {
         if is_current(wish, snapshot) && snapshot.claimed != Claimed::ByUser {
             continue;
         }
         retire(draft, snapshot);
+    }
+}
+
+/// Snapshots that a user keeps are given up at once, during an iteration too: a destination without a trigger is never
+/// idle, and its snapshots go when it goes. Those that the iteration works with have to wait.
+pub(super) fn release_kept(draft: &mut Draft, seen: &Observed) {
+    let in_use: Vec<_> =
+        [&seen.image, &seen.copy_snapshot].into_iter().flatten().map(|snapshot| &snapshot.uid).collect();
+    for snapshot in &seen.snapshots {
+        if snapshot.claimed == Claimed::ByUser && !in_use.contains(&&snapshot.uid) {
+            retire(draft, snapshot);
+        }
+    }
+}
+
+/// Whether a destination's claim goes with the iteration, as the user says now. What is published stays.
+fn is_temporary(wish: &Replication, claim: &Claim) -> bool {
+    match &wish.direction {
+        Direction::Destination { target: Target::Dynamic { lifetime: Lifetime::Temporary, .. }, .. } => {
+            wish.image != Some(Image::Claim(claim.name.clone()))
+        }
+        Direction::Destination { .. } | Direction::Source { .. } => false,
     }
 }
 
@@ -36,7 +66,10 @@ fn retire(draft: &mut Draft, snapshot: &Snapshot) {
         return;
     }
     draft.push(match snapshot.claimed {
-        Claimed::Free => Step::DeleteSnapshot(Doomed { name: snapshot.name.clone(), uid: snapshot.uid.clone() }),
+        Claimed::Free => Step::DeleteSnapshot {
+            snapshot: Doomed { name: snapshot.name.clone(), uid: snapshot.uid.clone() },
+            resource_version: snapshot.resource_version.clone(),
+        },
         Claimed::InUse | Claimed::ByUser => Step::ReleaseSnapshot {
             name: snapshot.name.clone(),
             resource_version: snapshot.resource_version.clone(),

@@ -1,7 +1,9 @@
 //! A destination's claim, and the image that is published of it.
 
-use super::source::Volume;
-use super::{Draft, Outcome, gone, require_usable, snapshot};
+use jiff::Timestamp;
+
+use super::source::{USUAL_BINDING, Volume};
+use super::{Draft, Late, Outcome, gone, require_usable, snapshot};
 use crate::model::name;
 use crate::model::observed::Observed;
 use crate::model::quantity;
@@ -15,6 +17,7 @@ pub(super) fn claim(
     wish: &Replication,
     seen: &Observed,
     target: &Target,
+    now: Timestamp,
 ) -> Result<Volume, Outcome> {
     match target {
         Target::Existing { claim: name, mode } => {
@@ -50,10 +53,14 @@ pub(super) fn claim(
                     access_modes: access_modes.clone(),
                     mode: *mode,
                     lifetime: *lifetime,
+                    answers: None,
                 }));
                 return Ok(Volume { claim: name, mode: *mode, read_only: false });
             };
             require_usable("PersistentVolumeClaim", &name, &claim.ownership, claim.deleting)?;
+            if !claim.is_bound() {
+                draft.limit((claim.created, USUAL_BINDING), now, Late::Claim(name.clone()));
+            }
             if is_larger(capacity, claim.request.as_deref()) {
                 draft.push(Step::GrowClaim { name: name.clone(), capacity: capacity.clone() });
             }
@@ -75,15 +82,25 @@ pub(super) fn image_is_begun(seen: &Observed) -> bool {
 /// The image, once it is ready. The former one stays published until then.
 pub(super) fn image(
     draft: &mut Draft,
+    wish: &Replication,
     seen: &Observed,
     (claim, publish, running): (&str, &Publish, &Iteration),
+    now: Timestamp,
 ) -> Result<Image, Outcome> {
     let Publish::Snapshot { class } = publish else {
         return Ok(Image::Claim(claim.to_owned()));
     };
-    let name = name::image(claim, running.since);
-    let wanted =
-        NewSnapshot { name: name.clone(), claim: claim.to_owned(), class: class.clone(), lifetime: Lifetime::Kept };
-    snapshot::ready(draft, seen.image.as_ref(), wanted)?;
+    let noted = seen.claim.as_ref().and_then(|claim| claim.noted_image.as_ref());
+    let name = wish.image_name(running, claim, noted);
+    let wanted = |_: &mut Draft| {
+        Ok(NewSnapshot {
+            name: name.clone(),
+            claim: claim.to_owned(),
+            class: class.clone(),
+            lifetime: Lifetime::Kept,
+            answers: None,
+        })
+    };
+    snapshot::ready(draft, seen.image.as_ref(), wanted, now)?;
     Ok(Image::Snapshot(name))
 }

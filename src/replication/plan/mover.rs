@@ -7,7 +7,7 @@ use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdi
 use jiff::{SignedDuration, Timestamp};
 
 use super::source::Volume;
-use super::{Draft, Outcome, Wait, gone, require_ours, require_usable};
+use super::{Draft, Late, Outcome, Wait, gone, require_ours, require_usable, start};
 use crate::model::name;
 use crate::model::observed::{Job, Key, MoverEnd, MoverState, Observed, Ownership};
 use crate::model::reason::Reason;
@@ -37,11 +37,19 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// The longest pause. Also the pause after a failure that only a change can mend.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
+/// After this long without an address a user is told (VolSync's bound).
+const USUAL_ADDRESS: SignedDuration = SignedDuration::from_secs(15);
+
 /// Key, ServiceAccount and Service: all that does not depend on the volume.
-pub(super) fn surroundings(draft: &mut Draft, wish: &Replication, seen: &Observed) -> Result<(), Outcome> {
+pub(super) fn surroundings(
+    draft: &mut Draft,
+    wish: &Replication,
+    seen: &Observed,
+    now: Timestamp,
+) -> Result<(), Outcome> {
     let Mover::RsyncTls(rsync) = &wish.mover;
     if let Meeting::Listen(listen) = &rsync.meeting {
-        service(draft, wish, seen, listen)?;
+        service(draft, wish, seen, listen, now)?;
     }
     key(draft, wish, seen, &rsync.key)?;
     account(draft, wish, seen, rsync)
@@ -59,6 +67,7 @@ fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) 
             field: wish.mover.section().field("keySecret"),
             name: secret.clone(),
             namespace: wish.owner.namespace.clone(),
+            remedy: "create it with the key psk.txt",
         })),
     }
 }
@@ -81,7 +90,13 @@ fn account(draft: &mut Draft, wish: &Replication, seen: &Observed, rsync: &Rsync
     }
 }
 
-fn service(draft: &mut Draft, wish: &Replication, seen: &Observed, listen: &Listen) -> Result<(), Outcome> {
+fn service(
+    draft: &mut Draft,
+    wish: &Replication,
+    seen: &Observed,
+    listen: &Listen,
+    now: Timestamp,
+) -> Result<(), Outcome> {
     let wanted = NewService {
         name: name::rsync_tls(&wish.owner),
         selector: name::rsync_tls_pod_labels(&wish.owner),
@@ -93,6 +108,9 @@ fn service(draft: &mut Draft, wish: &Replication, seen: &Observed, listen: &List
         return Ok(());
     };
     require_usable("Service", &wanted.name, &service.ownership, service.deleting)?;
+    if service.address.is_none() {
+        draft.limit((service.created, USUAL_ADDRESS), now, Late::Address(wanted.name.clone()));
+    }
     let port = i32::from(wanted.port.1);
     let as_wanted = service.service_type == listen.service_type
         && service.ports == [(port, port)]
@@ -114,13 +132,16 @@ pub(super) fn run(
 ) -> Result<MoverEnd, Outcome> {
     let run = mover_run(wish, seen, volume, running);
     let Some(job) = &seen.job else {
-        return Err(start(draft, running, run, now));
+        return Err(start::start(draft, (wish, seen, running), run, now));
     };
     require_usable("Job", &job.name, &job.ownership, job.deleting)?;
     match &job.mover {
         MoverState::Ended(end) if end.success => Ok(end.clone()),
         MoverState::Ended(end) => Err(after_failure(draft, running, (job, end, &run), now)),
-        MoverState::Starting(_) | MoverState::Running => Err(while_running(draft, job, &run)),
+        MoverState::Starting(reason) => {
+            Err(start::while_starting(draft, (wish, seen), (job, reason.as_ref(), run), now))
+        }
+        MoverState::Running => Err(while_running(draft, job, &run)),
     }
 }
 
@@ -132,36 +153,22 @@ pub(super) fn end_of(job: &Job) -> Option<MoverEnd> {
     }
 }
 
-fn start(draft: &mut Draft, running: &Iteration, run: MoverRun, now: Timestamp) -> Outcome {
-    if let Some(next) = running.next_attempt
-        && now < next
-    {
-        draft.wake(next);
-        return Outcome::BackingOff;
-    }
-    let outcome = match run.pace {
-        Pace::Paused => Outcome::Paused,
-        Pace::Running => Outcome::Waiting(Wait::MoverStart { job: run.job.clone(), reason: None }),
-    };
-    draft.push(Step::StartMover(Box::new(run)));
-    outcome
-}
-
 fn while_running(draft: &mut Draft, job: &Job, run: &MoverRun) -> Outcome {
     if job.fingerprint != run.fingerprint() {
         draft.push(stop(job));
         return gone("Job", &job.name);
     }
+    set_pace(draft, job, run);
+    match run.pace {
+        Pace::Paused => Outcome::Paused,
+        Pace::Running => Outcome::Waiting(Wait::Mover { job: job.name.clone() }),
+    }
+}
+
+pub(super) fn set_pace(draft: &mut Draft, job: &Job, run: &MoverRun) {
     let paused = job.parallelism == 0;
     if paused != (run.pace == Pace::Paused) {
         draft.push(Step::SetPace { job: job.name.clone(), pace: run.pace });
-    }
-    match (run.pace, &job.mover) {
-        (Pace::Paused, _) => Outcome::Paused,
-        (Pace::Running, MoverState::Starting(reason)) => {
-            Outcome::Waiting(Wait::MoverStart { job: job.name.clone(), reason: reason.clone() })
-        }
-        (Pace::Running, _) => Outcome::Waiting(Wait::Mover { job: job.name.clone() }),
     }
 }
 
@@ -218,6 +225,8 @@ pub(super) fn stop(job: &Job) -> Step {
 
 fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Iteration) -> MoverRun {
     let Mover::RsyncTls(rsync) = &wish.mover;
+    // A ServiceAccount of the user's brings its own.
+    let copies = seen.pull_secrets.iter().filter(|_| rsync.pod.service_account.is_none());
     MoverRun {
         job: name::rsync_tls(&wish.owner),
         mover: wish.mover.name(),
@@ -230,6 +239,9 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         pod: rsync.pod.clone(),
         privilege: seen.privilege,
         request: Request { volume: volume.in_pod(), work: work(rsync), deadline_seconds: Some(RUN_DEADLINE) },
+        verbosity: wish.verbosity,
+        pull_secrets: copies.map(|secret| secret.copy.clone()).collect(),
+        placement: None,
         pace: wish.pace,
         attempt: running.failed_attempts + 1,
     }

@@ -1,6 +1,8 @@
 //! A source's point in time: which claim its mover reads.
 
-use super::{Draft, Outcome, gone, require_usable, snapshot};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Draft, Late, Outcome, copy_trigger, gone, require_usable, snapshot};
 use crate::model::name;
 use crate::model::observed::{Claim, Observed};
 use crate::model::quantity;
@@ -16,12 +18,16 @@ pub(super) struct Volume {
     pub(super) read_only: bool,
 }
 
+/// After this long without a volume a user is told (VolSync's bound).
+pub(super) const USUAL_BINDING: SignedDuration = SignedDuration::from_mins(2);
+
 /// The claim to read, made if need be.
 pub(super) fn point_in_time(
     draft: &mut Draft,
     wish: &Replication,
     seen: &Observed,
     (claim, copy): (&str, &SourceCopy),
+    now: Timestamp,
 ) -> Result<Volume, Outcome> {
     let Some(source) = &seen.claim else {
         return Err(Outcome::Blocked(Reason::ClaimMissing {
@@ -30,39 +36,58 @@ pub(super) fn point_in_time(
             namespace: wish.owner.namespace.clone(),
         }));
     };
+    let is_copied = seen.copy_claim.is_some() || seen.copy_snapshot.is_some();
+    if source.deleting && (*copy == SourceCopy::Direct || !is_copied) {
+        return Err(gone("PersistentVolumeClaim", &source.name));
+    }
     match copy {
         SourceCopy::Direct => {
-            if source.deleting {
-                return Err(gone("PersistentVolumeClaim", &source.name));
-            }
             Ok(Volume { claim: claim.to_owned(), mode: source.mode, read_only: source.is_read_only() })
         }
-        SourceCopy::Clone(shape) => {
-            let origin = Origin::Claim(claim.to_owned());
-            copied(draft, seen, new_copy(wish, source, (shape, origin, None)))
-        }
+        SourceCopy::Clone(shape) => cloned(draft, wish, seen, (source, shape), now),
         SourceCopy::Snapshot { class, shape } => {
             let name = name::source_copy(&wish.owner);
             // A claim that was already made from the snapshot is all that is needed, even when the snapshot is gone.
             let restore_size = if seen.copy_claim.is_some() {
                 None
             } else {
-                let wanted = NewSnapshot {
-                    name: name.clone(),
-                    claim: claim.to_owned(),
-                    class: class.clone(),
-                    lifetime: Lifetime::Temporary,
+                let wanted = |draft: &mut Draft| {
+                    Ok(NewSnapshot {
+                        name: name.clone(),
+                        claim: claim.to_owned(),
+                        class: class.clone(),
+                        lifetime: Lifetime::Temporary,
+                        answers: copy_trigger::allows(draft, source, now)?,
+                    })
                 };
-                snapshot::ready(draft, seen.copy_snapshot.as_ref(), wanted)?.restore_size.clone()
+                let snapshot = snapshot::ready(draft, seen.copy_snapshot.as_ref(), wanted, now)?;
+                copy_trigger::copied(draft, source, snapshot.answers.as_ref());
+                snapshot.restore_size.clone()
             };
-            let origin = Origin::Snapshot(name);
-            copied(draft, seen, new_copy(wish, source, (shape, origin, restore_size)))
+            let new = new_copy(wish, source, (shape, Origin::Snapshot(name), restore_size.as_ref()))?;
+            copied(draft, seen, new, now)
         }
     }
 }
 
+fn cloned(
+    draft: &mut Draft,
+    wish: &Replication,
+    seen: &Observed,
+    (source, shape): (&Claim, &CopyShape),
+    now: Timestamp,
+) -> Result<Volume, Outcome> {
+    let mut new = new_copy(wish, source, (shape, Origin::Claim(source.name.clone()), None))?;
+    match &seen.copy_claim {
+        None => new.answers = copy_trigger::allows(draft, source, now)?,
+        Some(copy) if copy.is_bound() => copy_trigger::copied(draft, source, copy.answers.as_ref()),
+        Some(_) => {}
+    }
+    copied(draft, seen, new, now)
+}
+
 /// The point-in-time claim. Its mover may be started without waiting for it to be bound: the scheduler waits.
-fn copied(draft: &mut Draft, seen: &Observed, new: NewClaim) -> Result<Volume, Outcome> {
+fn copied(draft: &mut Draft, seen: &Observed, new: NewClaim, now: Timestamp) -> Result<Volume, Outcome> {
     let read_only = new.access_modes == ["ReadOnlyMany"];
     match &seen.copy_claim {
         None => {
@@ -72,6 +97,9 @@ fn copied(draft: &mut Draft, seen: &Observed, new: NewClaim) -> Result<Volume, O
         }
         Some(claim) => {
             require_usable("PersistentVolumeClaim", &claim.name, &claim.ownership, claim.deleting)?;
+            if !claim.is_bound() {
+                draft.limit((claim.created, USUAL_BINDING), now, Late::Claim(claim.name.clone()));
+            }
             Ok(Volume { claim: claim.name.clone(), mode: claim.mode, read_only: claim.is_read_only() })
         }
     }
@@ -81,21 +109,25 @@ fn copied(draft: &mut Draft, seen: &Observed, new: NewClaim) -> Result<Volume, O
 fn new_copy(
     wish: &Replication,
     source: &Claim,
-    (shape, origin, restore_size): (&CopyShape, Origin, Option<String>),
-) -> NewClaim {
+    (shape, origin, restore_size): (&CopyShape, Origin, Option<&String>),
+) -> Result<NewClaim, Outcome> {
     let restore_size = restore_size.filter(|size| quantity::bytes(size).is_some_and(|bytes| bytes > 0));
-    let capacity = [shape.capacity.clone(), restore_size, source.capacity.clone(), source.request.clone()]
-        .into_iter()
-        .flatten()
-        .next()
-        .unwrap_or_default();
-    NewClaim {
+    let needed = restore_size.or(source.request.as_ref());
+    if let (Some(wanted), Some(needed)) = (&shape.capacity, needed)
+        && quantity::bytes(wanted) < quantity::bytes(needed)
+    {
+        let why = format!("{wanted} is less than the {needed} that the copy needs; raise it, or remove it");
+        return Err(Outcome::Blocked(Reason::FieldInvalid { field: wish.mover.section().field("capacity"), why }));
+    }
+    let sizes = [shape.capacity.as_ref(), restore_size, source.capacity.as_ref(), source.request.as_ref()];
+    Ok(NewClaim {
         name: name::source_copy(&wish.owner),
         origin,
-        capacity,
+        capacity: sizes.into_iter().flatten().next().cloned().unwrap_or_default(),
         storage_class: shape.storage_class.clone().or_else(|| source.storage_class.clone()),
         access_modes: shape.access_modes.clone().unwrap_or_else(|| source.access_modes.clone()),
         mode: source.mode,
         lifetime: Lifetime::Temporary,
-    }
+        answers: None,
+    })
 }

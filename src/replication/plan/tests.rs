@@ -1,6 +1,9 @@
 //! Tables and properties of plans.
 
+mod copy_trigger;
+mod placement;
 mod property;
+mod volumes;
 mod world;
 
 use doppel_contract::{Fault, Line, Report, Retry, Tally, Verdict};
@@ -8,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::world::{World, at, destination, iteration, source};
 use super::{Outcome, Plan, Wait, plan};
-use crate::model::observed::{Claimed, Key, MoverState, Ownership};
+use crate::model::observed::{Claimed, Key, MoverState, Ownership, Privilege, PullSecret};
 use crate::model::reason::Reason;
 use crate::model::replication::{
     Direction, Image, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger, VolumeMode,
@@ -44,7 +47,7 @@ fn the_first_synchronization_begins_at_once_under_every_trigger() {
     {
         let wish = Replication { trigger, ..source(SourceCopy::Direct) };
         let plan = plan(&wish, &World::new().0, now());
-        assert_eq!(plan, Plan { steps: vec![], outcome: Outcome::Begin { manual }, wake_at: None });
+        assert_eq!(plan, Plan { steps: vec![], outcome: Outcome::Begin { manual }, wake_at: None, late: vec![] });
     }
 }
 
@@ -259,6 +262,33 @@ fn the_next_attempt_begins_when_its_time_has_come_and_the_old_job_is_gone() {
 }
 
 #[test]
+fn a_secret_for_pulling_the_image_is_copied_before_its_mover_starts_unless_the_user_brings_an_account() {
+    let secret = |copied| PullSecret { original: "registry".into(), copy: "volsync-pull-1".into(), copied };
+    let mut wish = running(source(SourceCopy::Direct));
+    for (copied, expected) in [(false, 2), (true, 1)] {
+        let mut world = World::new().with_surroundings(&wish);
+        world.0.pull_secrets = vec![secret(copied)];
+        let plan = plan(&wish, &world.0, now());
+        assert_eq!(plan.steps.len(), expected, "{plan:?}");
+        let Some(Step::StartMover(run)) = plan.steps.last() else { panic!("{plan:?}") };
+        assert_eq!(run.pull_secrets, ["volsync-pull-1"]);
+    }
+    let mut world = World::new().with_surroundings(&wish);
+    world.0.pull_secrets = vec![secret(false)];
+    world = world.with_mover(&wish, MoverState::Starting(None));
+    assert_eq!(names(&plan(&wish, &world.0, now())), ["copy Secret registry of the operator to Secret volsync-pull-1"]);
+    world.0.pull_secrets[0].copy = "volsync-pull-2".into();
+    let other = plan(&wish, &world.0, now());
+    assert!(matches!(other.steps[..], [Step::StopMover { .. }]), "its pod waits for an image with the former Secret");
+    let crate::model::replication::Mover::RsyncTls(rsync) = &mut wish.mover;
+    rsync.pod.service_account = Some("mine".to_owned());
+    let mut world = World::new().with_surroundings(&wish);
+    world.0.pull_secrets = vec![secret(false)];
+    let plan = plan(&wish, &world.0, now());
+    assert!(matches!(&plan.steps[..], [Step::StartMover(run)] if run.pull_secrets.is_empty()), "{plan:?}");
+}
+
+#[test]
 fn a_changed_wish_stops_a_running_mover_and_waits_until_its_pod_is_gone() {
     let wish = running(source(SourceCopy::Direct));
     let mut world = World::new().with_surroundings(&wish).with_mover(&wish, MoverState::Running);
@@ -266,6 +296,21 @@ fn a_changed_wish_stops_a_running_mover_and_waits_until_its_pod_is_gone() {
     world.0.job.as_mut().unwrap().fingerprint = "former".to_owned();
     let plan = plan(&wish, &world.0, now());
     assert!(matches!(plan.steps[..], [Step::StopMover { ending: Ending::Interrupted, .. }]), "{plan:?}");
+}
+
+#[test]
+fn a_privilege_that_is_withdrawn_or_given_stops_the_mover_that_runs_without_regard_to_it() {
+    let wish = running(source(SourceCopy::Direct));
+    for (then, now_is) in
+        [(Privilege::Privileged, Privilege::Unprivileged), (Privilege::Unprivileged, Privilege::Privileged)]
+    {
+        let mut world = World::new().with_surroundings(&wish);
+        world.0.privilege = then;
+        world = world.with_mover(&wish, MoverState::Running);
+        world.0.privilege = now_is;
+        let plan = plan(&wish, &world.0, now());
+        assert!(matches!(plan.steps[..], [Step::StopMover { ending: Ending::Interrupted, .. }]), "{plan:?}");
+    }
 }
 
 #[test]

@@ -6,15 +6,19 @@ use doppel_contract::{Fault, LeftOut, Line, Report, Retry, Tally, Verdict};
 use jiff::Timestamp;
 
 use super::{go_duration, report, report_error};
+use crate::model::copy_trigger::Answer;
+use crate::model::event::{Event, EventReason};
 use crate::model::observed::{Key, MoverEnd, Observed, Service};
+use crate::model::pod::{Placement, PodSettings, Verbosity};
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    Direction, Image, Iteration, KeySource, Listen, Meeting, Mover, Owner, Pace, Phase, PodSettings, Publish,
-    Replication, Role, RsyncTls, Target, Trigger,
+    Beginner, Direction, Image, Iteration, KeySource, Listen, Meeting, Mover, Owner, Pace, Phase, Publish, Replication,
+    Role, RsyncTls, Target, Trigger,
 };
 use crate::model::schedule::Schedule;
 use crate::model::status::{ConditionReason, CurrentSync, MoverResult, Status};
-use crate::replication::plan::{Outcome, Plan, Wait};
+use crate::model::step::Step;
+use crate::replication::plan::{Late, Outcome, Plan, Wait};
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
@@ -38,8 +42,10 @@ fn wish(trigger: Trigger) -> Replication {
             pod: PodSettings::default(),
         }),
         pace: Pace::Running,
+        verbosity: Verbosity::Normal,
         phase: Phase::Running(Iteration {
             since: at(BEGAN),
+            begun_by: Beginner::Doppel,
             manual: Some("one".into()),
             failed_attempts: 0,
             next_attempt: None,
@@ -62,8 +68,12 @@ fn account_missing() -> Reason {
     Reason::AccountMissing { field, name: "sa".into(), namespace: "ns".into() }
 }
 
+fn planned(outcome: Outcome) -> Plan {
+    Plan { steps: vec![], outcome, wake_at: None, late: vec![] }
+}
+
 fn told(old: &Status, wish: &Replication, outcome: Outcome) -> Status {
-    let plan = Plan { steps: vec![], outcome, wake_at: None };
+    let plan = planned(outcome);
     report(old, wish, &Observed::default(), &plan, at(NOW)).status
 }
 
@@ -151,7 +161,7 @@ fn an_incomplete_run_names_what_was_left_out() {
 #[test]
 fn waiting_says_for_what() {
     let snapshot = Wait::SnapshotReady { name: "s".into(), error: Some("disk\nfull".into()) };
-    let start = Wait::MoverStart { job: "j".into(), reason: Some("ImagePullBackOff".into()) };
+    let start = Wait::MoverStart { job: "j".into(), placement: None, reason: Some("ImagePullBackOff".into()) };
     for (wait, expected) in [
         (snapshot, r"Synchronization in-progress: waiting until VolumeSnapshot s is ready to use: disk\x0afull"),
         (start, "Synchronization in-progress: waiting until the mover of Job j starts: ImagePullBackOff"),
@@ -166,11 +176,89 @@ fn waiting_says_for_what() {
 }
 
 #[test]
+fn the_pod_that_decides_about_a_mover_is_named() {
+    let on_node = Placement { node: "n1".into(), tolerations: vec![], pod: "web-0".into() };
+    let place = |claim: &str, pod: &str, node: &str| (claim.to_owned(), pod.to_owned(), node.to_owned());
+    for (wait, expected) in [
+        (
+            Wait::MoverStart { job: "j".into(), placement: Some(on_node), reason: None },
+            "waiting until the mover of Job j starts on node n1, where Pod web-0 uses its volume",
+        ),
+        (
+            Wait::ClaimInUse { claim: "data".into(), pod: "web-0".into() },
+            "PersistentVolumeClaim data is ReadWriteOncePod and Pod web-0 uses it; the mover starts when that pod is gone",
+        ),
+        (
+            Wait::UserUnscheduled { claim: "data".into(), pod: "web-0".into() },
+            "Pod web-0 uses PersistentVolumeClaim data and has no node yet; the mover starts on the node that it gets",
+        ),
+        (
+            Wait::ClaimsApart(Box::new([place("data", "web-0", "n1"), place("repo", "viewer", "n2")])),
+            "the mover needs PersistentVolumeClaim data, which Pod web-0 uses on node n1, and repo, which Pod viewer uses on node n2; bring both pods to one node",
+        ),
+    ] {
+        let condition = told(&running(), &wish(Trigger::Continuous), Outcome::Waiting(wait)).condition.unwrap();
+        assert_eq!(condition.message, format!("Synchronization in-progress: {expected}"));
+    }
+}
+
+#[test]
+fn a_wait_that_is_too_long_is_told_once() {
+    let table = [
+        (Late::Snapshot("s".into()), EventReason::VolumeSnapshotNotBound),
+        (Late::Claim("c".into()), EventReason::PersistentVolumeClaimNotBound),
+        (Late::Address("a".into()), EventReason::NoServiceAddressAssigned),
+        (Late::CopyTrigger("data".into()), EventReason::SrcPVCTimeoutWaitingForCopyTrigger),
+    ];
+    for (late, reason) in table {
+        let wait = || Outcome::Waiting(Wait::CopyTrigger { claim: "data".into() });
+        let plan = Plan { late: vec![late], ..planned(wait()) };
+        let pass = |old: &Status| report(old, &wish(Trigger::Continuous), &Observed::default(), &plan, at(NOW));
+        let in_time = told(&running(), &wish(Trigger::Continuous), wait());
+        let first = pass(&in_time);
+        let reasons: Vec<_> = first.events.iter().map(|event| event.reason).collect();
+        assert_eq!(reasons, [reason]);
+        let condition = first.status.condition.as_ref().unwrap();
+        assert_eq!(condition.reason, ConditionReason::SyncInProgress, "waiting goes on");
+        assert!(condition.message.ends_with(&first.events[0].note), "{}", condition.message);
+        let second = pass(&first.status);
+        assert_eq!((second.events, second.status), (vec![], first.status));
+    }
+}
+
+#[test]
+fn a_copy_trigger_that_does_not_come_is_a_failure_in_the_words_of_volsync() {
+    let plan = Plan {
+        late: vec![Late::CopyTrigger("data".into())],
+        ..planned(Outcome::Waiting(Wait::CopyTrigger { claim: "data".into() }))
+    };
+    let told = report(&running(), &wish(Trigger::Continuous), &Observed::default(), &plan, at(NOW)).status;
+    assert_eq!(told.latest_mover.result, Some(MoverResult::Failed));
+    let logs = told.latest_mover.logs.unwrap();
+    assert_eq!(logs, "Timed out waiting for copy-trigger to be modified for pvc data");
+}
+
+#[test]
+fn each_answer_to_a_copy_trigger_is_an_event() {
+    let table = [
+        (Answer::Waiting { since: at(NOW) }, EventReason::SrcPVCWaitingForCopyTrigger),
+        (Answer::InProgress, EventReason::SrcPVCCopyTriggerReceived),
+        (Answer::Completed { trigger: "one".into() }, EventReason::SrcPVCCopyUsingCopyTriggerCompleted),
+    ];
+    for (answer, expected) in table {
+        let steps = vec![Step::AnswerCopyTrigger { claim: "data".into(), answer }];
+        let plan = Plan { steps, ..planned(Outcome::Waiting(Wait::CopyTrigger { claim: "data".into() })) };
+        let events = report(&running(), &wish(Trigger::Continuous), &Observed::default(), &plan, at(NOW)).events;
+        assert!(matches!(&events[..], [Event { reason, .. }] if *reason == expected), "{events:?}");
+    }
+}
+
+#[test]
 fn a_pass_without_news_leaves_the_status_as_it_is() {
     let wish = wish(Trigger::Continuous);
     let waiting = || Outcome::Waiting(Wait::Mover { job: "j".into() });
     let first = told(&running(), &wish, waiting());
-    let plan = Plan { steps: vec![], outcome: waiting(), wake_at: None };
+    let plan = planned(waiting());
     let later = report(&first, &wish, &Observed::default(), &plan, at("2026-11-23T11:00:00Z")).status;
     assert_eq!(first, later);
     let backing_off = told(&first, &wish, Outcome::BackingOff);
@@ -194,10 +282,11 @@ fn address_and_generated_key_are_published_as_soon_as_they_are_there() {
         selector: vec![],
         ports: vec![],
         address: Some("192.0.2.9".into()),
+        created: at(BEGAN),
         deleting: false,
     };
     let seen = Observed { key: Key::Valid, service: Some(service), ..Observed::default() };
-    let plan = Plan { steps: vec![], outcome: Outcome::Waiting(Wait::Mover { job: "j".into() }), wake_at: None };
+    let plan = planned(Outcome::Waiting(Wait::Mover { job: "j".into() }));
     let reported = report(&running(), &wish(Trigger::Continuous), &seen, &plan, at(NOW));
     assert_eq!(reported.status.address.as_deref(), Some("192.0.2.9"));
     assert_eq!(reported.status.key_secret.as_deref(), Some("key"));
@@ -212,7 +301,7 @@ fn a_missed_interval_is_counted_when_the_synchronization_ends() {
     let measures = |last_sync: &str| {
         let old = Status { last_sync: Some(at(last_sync)), ..running() };
         let outcome = Outcome::Completed { image: None, end: None };
-        let plan = Plan { steps: vec![], outcome, wake_at: None };
+        let plan = planned(outcome);
         report(&old, &wish(trigger.clone()), &Observed::default(), &plan, at(NOW)).measures
     };
     assert!(measures("2026-11-23T09:40:00Z").missed_interval);

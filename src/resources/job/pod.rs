@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EnvVar, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeDevice, VolumeMount,
+    Capabilities, Container, EnvVar, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext,
+    PodSpec, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeDevice,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::DeserializeOwned;
 
-use super::BuildError;
+use super::{BuildError, extra, placement};
 use crate::model::observed::Privilege;
+use crate::model::pod::Verbosity;
 use crate::model::replication::VolumeMode;
 use crate::model::step::MoverRun;
 
@@ -26,33 +28,31 @@ const PRIVILEGED_CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "CHOWN", "FOWNER", "
 /// The pod of one attempt.
 pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> {
     let security_context = security_context(run)?;
+    let (affinity, tolerations) = placement::build(run)?;
     let mut volumes = vec![data_volume(run), key_volume(run, &security_context)];
     let mut mounts = vec![mount("keys", KEYS_PATH)];
     if run.mode == VolumeMode::Filesystem {
         mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount("data", DATA_PATH) });
     }
     for extra in &run.pod.volumes {
-        let volume = extra_volume(extra)?;
-        mounts.push(mount(&volume.name, &format!("/mnt/{}", extra.mount_path.trim_start_matches('/'))));
+        let (volume, mount) = extra::build(extra)?;
         volumes.push(volume);
+        mounts.push(mount);
     }
     Ok(PodSpec {
         restart_policy: Some("Never".to_owned()),
         service_account_name: Some(run.account.clone()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        affinity: parse::<Affinity>("moverAffinity", run.pod.affinity.as_ref())?,
+        image_pull_secrets: (!run.pull_secrets.is_empty()).then(|| pull_secrets(run)),
+        affinity,
+        tolerations,
         security_context: Some(security_context),
         containers: vec![Container {
             name: run.mover.to_owned(),
             image: Some(image.to_owned()),
             command: Some(vec!["/doppel-mover".to_owned(), "run".to_owned()]),
-            env: Some(vec![EnvVar {
-                name: doppel_contract::REQUEST_ENV.to_owned(),
-                // Plain structs of strings and numbers always serialize.
-                value: Some(serde_json::to_string(&run.request).unwrap_or_default()),
-                value_from: None,
-            }]),
+            env: Some(environment(run)),
             volume_mounts: Some(mounts),
             volume_devices: (run.mode == VolumeMode::Block)
                 .then(|| vec![VolumeDevice { name: "data".to_owned(), device_path: BLOCK_PATH.to_owned() }]),
@@ -63,6 +63,21 @@ pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> 
         volumes: Some(volumes),
         ..PodSpec::default()
     })
+}
+
+fn environment(run: &MoverRun) -> Vec<EnvVar> {
+    let variable = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+    // Plain structs of strings and numbers always serialize.
+    let request = serde_json::to_string(&run.request).unwrap_or_default();
+    let mut variables = vec![variable(doppel_contract::REQUEST_ENV, request)];
+    if run.verbosity == Verbosity::Debug {
+        variables.push(variable(doppel_contract::DEBUG_ENV, "1".to_owned()));
+    }
+    variables
+}
+
+fn pull_secrets(run: &MoverRun) -> Vec<LocalObjectReference> {
+    run.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
 fn mount(name: &str, path: &str) -> VolumeMount {
@@ -94,21 +109,6 @@ fn key_volume(run: &MoverRun, security_context: &PodSecurityContext) -> Volume {
         }),
         ..Volume::default()
     }
-}
-
-fn extra_volume(extra: &crate::model::replication::ExtraVolume) -> Result<Volume, BuildError> {
-    let mut volume: Volume = parse("moverVolumes", Some(&with_name(extra)))?.unwrap_or_default();
-    volume.name = format!("u-{}", extra.mount_path.replace('/', "-"));
-    Ok(volume)
-}
-
-/// A `Volume` is a `VolumeSource` with a name beside it.
-fn with_name(extra: &crate::model::replication::ExtraVolume) -> serde_json::Value {
-    let mut value = extra.source.clone();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("name".to_owned(), serde_json::Value::String(String::new()));
-    }
-    value
 }
 
 /// The user's context, with what hardening it leaves open filled in.
@@ -155,6 +155,9 @@ fn resources(run: &MoverRun) -> Result<ResourceRequirements, BuildError> {
     }))
 }
 
-fn parse<T: DeserializeOwned>(field: &'static str, value: Option<&serde_json::Value>) -> Result<Option<T>, BuildError> {
+pub(super) fn parse<T: DeserializeOwned>(
+    field: &'static str,
+    value: Option<&serde_json::Value>,
+) -> Result<Option<T>, BuildError> {
     value.map(|value| serde_json::from_value(value.clone())).transpose().map_err(|source| BuildError { field, source })
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::build;
 use crate::model::observed::Privilege;
-use crate::model::replication::{ExtraVolume, Owner, Pace, PodSettings, Role, VolumeMode};
+use crate::model::pod::{Content, ExtraVolume, Need, Placement, PodSettings, Verbosity};
+use crate::model::replication::{Owner, Pace, Role, VolumeMode};
 use crate::model::step::MoverRun;
 
 fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
@@ -31,14 +32,20 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
             }),
             deadline_seconds: None,
         },
+        verbosity: Verbosity::Normal,
+        pull_secrets: vec![],
+        placement: None,
         pace: Pace::Running,
         attempt: 1,
     }
 }
 
+fn owner() -> Owner {
+    Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() }
+}
+
 fn job(privilege: Privilege, pod: PodSettings) -> Job {
-    let owner = Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() };
-    build(&owner, &run(privilege, pod), "image:1").unwrap()
+    build(&owner(), &run(privilege, pod), "image:1").unwrap()
 }
 
 fn pod(job: &Job) -> &PodSpec {
@@ -92,7 +99,11 @@ fn what_a_user_says_is_kept_and_what_is_left_open_is_hardened() {
         security_context: Some(json!({"runAsUser": 1234, "fsGroup": 5678})),
         labels: vec![("team".to_owned(), "a".to_owned())],
         resources: Some(json!({"limits": {"memory": "2Gi"}})),
-        volumes: vec![ExtraVolume { mount_path: "a/b".to_owned(), source: json!({"secret": {"secretName": "s"}}) }],
+        volumes: vec![ExtraVolume {
+            name: "u-a-b".to_owned(),
+            mount_path: "/mnt/a/b".to_owned(),
+            content: Content::Secret { name: "s".to_owned(), need: Need::Required, source: json!({"secretName": "s"}) },
+        }],
         ..PodSettings::default()
     };
     let job = job(Privilege::Unprivileged, settings);
@@ -104,6 +115,48 @@ fn what_a_user_says_is_kept_and_what_is_left_open_is_hardened() {
     assert!(mounts.iter().any(|mount| mount.name == "u-a-b" && mount.mount_path == "/mnt/a/b"), "{mounts:?}");
     let labels = job.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
     assert_eq!(labels["team"], "a");
+}
+
+#[test]
+fn a_mover_that_is_to_log_all_is_told_so_and_does_nothing_else_differently() {
+    let run = run(Privilege::Unprivileged, PodSettings::default());
+    let normal = build(&owner(), &run, "image:1").unwrap();
+    let verbose = build(&owner(), &MoverRun { verbosity: Verbosity::Debug, ..run }, "image:1").unwrap();
+    assert_hardened(&verbose);
+    let variable = container(&verbose).env.as_ref().unwrap().last().unwrap();
+    assert_eq!((variable.name.as_str(), variable.value.as_deref()), ("DEBUG_MOVER", Some("1")));
+    assert_eq!(container(&verbose).command, container(&normal).command);
+    assert_eq!(container(&normal).env.as_ref().unwrap().len(), 1);
+}
+
+#[test]
+fn secrets_for_pulling_the_image_are_named_in_the_pod() {
+    let run = run(Privilege::Unprivileged, PodSettings::default());
+    assert_eq!(pod(&build(&owner(), &run, "image:1").unwrap()).image_pull_secrets, None);
+    let job = build(&owner(), &MoverRun { pull_secrets: vec!["s".into()], ..run }, "image:1").unwrap();
+    assert_eq!(pod(&job).image_pull_secrets.as_ref().unwrap()[0].name, "s");
+}
+
+#[test]
+fn a_mover_goes_to_the_node_of_its_volume_within_what_the_user_allows() {
+    let toleration = json!({"key": "storage", "operator": "Exists"});
+    let placement = Placement { node: "n1".into(), tolerations: vec![toleration], pod: "web-0".into() };
+    let terms = |affinity: Option<serde_json::Value>| {
+        let settings = PodSettings { affinity, ..PodSettings::default() };
+        let run = MoverRun { placement: Some(placement.clone()), ..run(Privilege::Unprivileged, settings) };
+        let job = build(&owner(), &run, "image:1").unwrap();
+        assert_eq!(pod(&job).tolerations.as_ref().unwrap()[0].key.as_deref(), Some("storage"));
+        let nodes = pod(&job).affinity.clone().unwrap().node_affinity.unwrap();
+        serde_json::to_value(nodes.required_during_scheduling_ignored_during_execution.unwrap()).unwrap()
+    };
+    let node = json!([{"key": "metadata.name", "operator": "In", "values": ["n1"]}]);
+    assert_eq!(terms(None), json!({"nodeSelectorTerms": [{"matchFields": node}]}));
+    let zone = json!([{"key": "zone", "operator": "In", "values": ["a"]}]);
+    let alternatives = json!([{"matchExpressions": zone}, {"matchExpressions": zone}]);
+    let given = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        {"nodeSelectorTerms": alternatives}}});
+    let both = json!({"matchExpressions": zone, "matchFields": node});
+    assert_eq!(terms(Some(given)), json!({"nodeSelectorTerms": [both, both]}), "each alternative demands the node");
 }
 
 #[test]

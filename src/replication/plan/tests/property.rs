@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::world::{World, at, claim, destination, iteration_after, snapshot, source};
-use crate::model::observed::{Claim, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, Snapshot};
-use crate::model::replication::{Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target};
+use crate::model::observed::{
+    Claim, ClaimUser, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Sharing, Snapshot,
+};
+use crate::model::replication::{Direction, Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target};
 use crate::model::step::Step;
 use crate::replication::plan::plan;
 
@@ -36,6 +38,17 @@ fn any_snapshot(name: &'static str) -> impl Strategy<Value = Option<Snapshot>> {
     proptest::option::of(snapshots)
 }
 
+fn user() -> impl Strategy<Value = ClaimUser> {
+    let states = prop_oneof![Just(PodState::Pending), Just(PodState::Running), Just(PodState::Ending)];
+    ("[ab]", proptest::option::of("n[12]"), states).prop_map(|(pod, node, state)| ClaimUser {
+        claim: "volsync-rd-dst".to_owned(),
+        pod,
+        node,
+        state,
+        tolerations: vec![],
+    })
+}
+
 fn mover() -> impl Strategy<Value = MoverState> {
     let ended = |success| {
         MoverState::Ended(MoverEnd {
@@ -56,6 +69,8 @@ prop_compose! {
         image in any_snapshot("volsync-rd-dst-20261123100000"),
         others in proptest::collection::vec(any_snapshot("other"), 0..3),
         job in proptest::option::of((ownership(), mover(), any::<bool>())),
+        modes in prop_oneof![Just("ReadWriteOnce"), Just("ReadWriteOncePod"), Just("ReadWriteMany"), Just("ReadOnlyMany")],
+        users in proptest::collection::vec(user(), 0..4),
         key in prop_oneof![Just(Key::Absent), Just(Key::Valid), Just(Key::Malformed("bad".to_owned()))],
     ) -> Observed {
         let mut world = World::new();
@@ -66,7 +81,8 @@ prop_compose! {
             }
         }
         let snapshots = others.into_iter().chain([copy_snapshot.clone(), image.clone()]).flatten().collect();
-        Observed { claim, copy_claim, copy_snapshot, image, snapshots, key, ..world.0 }
+        let claim = claim.map(|claim| Claim { access_modes: vec![modes.to_owned()], ..claim });
+        Observed { claim, copy_claim, copy_snapshot, image, snapshots, key, users, ..world.0 }
     }
 }
 
@@ -76,6 +92,7 @@ prop_compose! {
         phase in 0..3,
         temporary in any::<bool>(),
         failed in 0_u32..3,
+        image in any::<bool>(),
     ) -> Replication {
         let mut wish = match kind {
             0 => source(SourceCopy::Direct),
@@ -84,13 +101,16 @@ prop_compose! {
             3 => destination(Publish::Direct),
             _ => destination(Publish::Snapshot { class: None }),
         };
-        if let crate::model::replication::Direction::Destination { target: Target::Dynamic { lifetime, .. }, .. } =
+        if let Direction::Destination { target: Target::Dynamic { lifetime, .. }, .. } =
             &mut wish.direction
             && temporary
         {
             *lifetime = Lifetime::Temporary;
         }
-        wish.image = Some(Image::Snapshot("volsync-rd-dst-20261123100000".to_owned()));
+        wish.image = Some(match image {
+            true => Image::Claim("volsync-rd-dst".to_owned()),
+            false => Image::Snapshot("volsync-rd-dst-20261123100000".to_owned()),
+        });
         wish.phase = match phase {
             0 => Phase::Never,
             1 => Phase::Running(iteration_after(failed, None)),
@@ -98,6 +118,13 @@ prop_compose! {
         };
         wish
     }
+}
+
+fn is_target_temporary(wish: &Replication) -> bool {
+    matches!(
+        &wish.direction,
+        Direction::Destination { target: Target::Dynamic { lifetime: Lifetime::Temporary, .. }, .. }
+    )
 }
 
 proptest! {
@@ -113,12 +140,13 @@ proptest! {
                     prop_assert_eq!((&seen.uid, &seen.ownership), (&job.uid, &Ownership::Ours));
                 }
                 Step::DeleteClaim(doomed) => {
-                    let of_ours = [&seen.claim, &seen.copy_claim].into_iter().flatten().any(|claim| {
-                        claim.uid == doomed.uid && claim.ownership == Ownership::Ours && claim.temporary
-                    });
-                    prop_assert!(of_ours, "{step:?}");
+                    let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
+                    let target = seen.claim.iter().filter(|_| is_target_temporary(&wish));
+                    let of_ours = |claim: &Claim| claim.uid == doomed.uid && claim.ownership == Ownership::Ours;
+                    prop_assert!(copy.chain(target).any(of_ours), "{step:?}");
+                    prop_assert_ne!(&wish.image, &Some(Image::Claim(doomed.name.clone())), "the published image is deleted");
                 }
-                Step::DeleteSnapshot(doomed) => {
+                Step::DeleteSnapshot { snapshot: doomed, .. } => {
                     let snapshot = seen.snapshots.iter().find(|snapshot| {
                         snapshot.uid == doomed.uid
                             && snapshot.ownership == Ownership::Ours
@@ -138,6 +166,23 @@ proptest! {
         let plan = plan(&wish, &seen, at("2026-11-23T10:00:30Z"));
         let starts = plan.steps.iter().filter(|step| matches!(step, Step::StartMover(_))).count();
         prop_assert!(starts == 0 || (starts == 1 && seen.job.is_none()));
+    }
+
+    #[test]
+    fn a_mover_never_starts_where_its_volume_cannot_be(wish in wish(), seen in observed()) {
+        let plan = plan(&wish, &seen, at("2026-11-23T10:00:30Z"));
+        let Some(Step::StartMover(run)) = plan.steps.last() else { return Ok(()) };
+        let Some(claim) = seen.claim.as_ref().filter(|_| wish.direction.shares_claim()) else { return Ok(()) };
+        let nodes: Vec<_> = seen.users.iter().filter(|user| user.claim == claim.name).map(|user| &user.node).collect();
+        match claim.sharing() {
+            Sharing::AnyNode => prop_assert_eq!(&run.placement, &None),
+            Sharing::OnePod => prop_assert!(nodes.is_empty(), "the pod that holds it was not waited for"),
+            Sharing::OneNode if nodes.is_empty() => prop_assert_eq!(&run.placement, &None),
+            Sharing::OneNode => {
+                let node = run.placement.as_ref().map(|placement| placement.node.clone());
+                prop_assert!(node.is_some() && nodes.contains(&&node), "{node:?} is none of {nodes:?}");
+            }
+        }
     }
 
     #[test]

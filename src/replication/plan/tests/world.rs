@@ -8,17 +8,19 @@ use jiff::Timestamp;
 use super::{failure, report};
 use crate::model::name;
 use crate::model::observed::{
-    Account, Claim, Claimed, Job, Key, MoverEnd, MoverState, Observed, Ownership, Service, Snapshot,
+    Account, Claim, ClaimUser, Claimed, Job, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Service,
+    Snapshot,
 };
+use crate::model::pod::{PodSettings, Verbosity};
 use crate::model::replication::{
-    Direction, Iteration, KeySource, Lifetime, Listen, Meeting, Mover, Owner, Pace, Phase, PodSettings, Publish,
+    Beginner, Direction, Iteration, KeySource, Lifetime, Listen, Meeting, Mover, Owner, Pace, Phase, Publish,
     Replication, Role, RsyncTls, SourceCopy, Target, Trigger, VolumeMode,
 };
 use crate::model::step::Step;
 use crate::replication::plan::plan;
 
 pub(super) const ENDED: &str = "2026-11-23T10:00:20Z";
-const BEGAN: &str = "2026-11-23T10:00:00Z";
+pub(super) const BEGAN: &str = "2026-11-23T10:00:00Z";
 
 pub(super) fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
@@ -29,7 +31,14 @@ pub(super) fn iteration() -> Iteration {
 }
 
 pub(super) fn iteration_after(failed_attempts: u32, next_attempt: Option<Timestamp>) -> Iteration {
-    Iteration { since: at(BEGAN), manual: None, failed_attempts, next_attempt, last_sync: None }
+    Iteration {
+        since: at(BEGAN),
+        begun_by: Beginner::Doppel,
+        manual: None,
+        failed_attempts,
+        next_attempt,
+        last_sync: None,
+    }
 }
 
 pub(super) fn source(copy: SourceCopy) -> Replication {
@@ -61,6 +70,7 @@ fn wish(role: Role, object: &str, direction: Direction, meeting: Meeting) -> Rep
             pod: PodSettings::default(),
         }),
         pace: Pace::Running,
+        verbosity: Verbosity::Normal,
         phase: Phase::Never,
         image: None,
     }
@@ -128,6 +138,7 @@ impl World {
             selector: name::rsync_tls_pod_labels(&wish.owner),
             ports: vec![(8000, 8000)],
             address: Some("192.0.2.7".to_owned()),
+            created: at(BEGAN),
             deleting: false,
         });
         self
@@ -156,8 +167,20 @@ impl World {
             deleting: false,
             attempt,
             fingerprint: String::new(),
+            start_fingerprint: String::new(),
             parallelism: 1,
             mover,
+        });
+        self
+    }
+
+    pub(super) fn with_user(mut self, claim: &str, pod: &str, node: Option<&str>, state: PodState) -> Self {
+        self.0.users.push(ClaimUser {
+            claim: claim.to_owned(),
+            pod: pod.to_owned(),
+            node: node.map(str::to_owned),
+            state,
+            tolerations: vec![],
         });
         self
     }
@@ -168,17 +191,18 @@ impl World {
         unpaused.pace = Pace::Running;
         unpaused.phase = Phase::Running(iteration());
         let started = plan(&unpaused, &self.0, at(BEGAN));
-        let fingerprint = started
+        let (fingerprint, start_fingerprint) = started
             .steps
             .iter()
             .find_map(|step| match step {
-                Step::StartMover(run) => Some(run.fingerprint()),
+                Step::StartMover(run) => Some((run.fingerprint(), run.start_fingerprint())),
                 _ => None,
             })
             .expect("this world lets the mover start");
         self = self.with_job(Ownership::Ours, 1, mover);
         if let Some(job) = &mut self.0.job {
             job.fingerprint = fingerprint;
+            job.start_fingerprint = start_fingerprint;
         }
         self
     }
@@ -211,6 +235,10 @@ pub(super) fn claim(name: &str, ownership: Ownership) -> Claim {
         access_modes: vec!["ReadWriteOnce".to_owned()],
         capacity: Some("2Gi".to_owned()),
         request: Some("2Gi".to_owned()),
+        created: at(BEGAN),
+        copy_trigger: None,
+        answers: None,
+        noted_image: None,
     }
 }
 
@@ -225,6 +253,8 @@ pub(super) fn snapshot(name: &str) -> Snapshot {
         ready: true,
         error: None,
         restore_size: Some("3Gi".to_owned()),
+        created: at(BEGAN),
+        answers: None,
         claimed: Claimed::Free,
     }
 }

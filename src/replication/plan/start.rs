@@ -1,0 +1,96 @@
+//! A mover that is yet to start: what has to be there, and where it goes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Draft, Outcome, UNWATCHED_RECHECK, Wait, extra, gone, mover, placement};
+use crate::model::observed::{Job, Observed, PullSecret};
+use crate::model::pod::Placement;
+use crate::model::replication::{Iteration, Pace, Replication};
+use crate::model::step::{MoverRun, Step};
+
+/// How often the pods beside a mover are looked at again while it has not started: they may keep its volume from it.
+const NEIGHBOURS_RECHECK: SignedDuration = SignedDuration::from_mins(1);
+
+/// Starts a mover, if it may start now.
+pub(super) fn start(
+    draft: &mut Draft,
+    (wish, seen, running): (&Replication, &Observed, &Iteration),
+    run: MoverRun,
+    now: Timestamp,
+) -> Outcome {
+    if let Some(next) = running.next_attempt
+        && now < next
+    {
+        draft.wake(next);
+        return Outcome::BackingOff;
+    }
+    let placement = match place(draft, wish, seen, now) {
+        Ok(placement) => placement,
+        Err(outcome) => return outcome,
+    };
+    copy_pull_secrets(draft, &run, seen);
+    let outcome = match run.pace {
+        Pace::Paused => Outcome::Paused,
+        Pace::Running => {
+            Outcome::Waiting(Wait::MoverStart { job: run.job.clone(), placement: placement.clone(), reason: None })
+        }
+    };
+    draft.push(Step::StartMover(Box::new(MoverRun { placement, ..run })));
+    outcome
+}
+
+/// A mover that does not run yet is started anew where its volume has moved, or its image is pulled otherwise.
+pub(super) fn while_starting(
+    draft: &mut Draft,
+    (wish, seen): (&Replication, &Observed),
+    (job, reason, run): (&Job, Option<&String>, MoverRun),
+    now: Timestamp,
+) -> Outcome {
+    if job.fingerprint != run.fingerprint() {
+        draft.push(mover::stop(job));
+        return gone("Job", &job.name);
+    }
+    let placement = match place(draft, wish, seen, now) {
+        Ok(placement) => placement,
+        Err(outcome) => return outcome,
+    };
+    let run = MoverRun { placement, ..run };
+    if run.pace == Pace::Running && job.start_fingerprint != run.start_fingerprint() {
+        draft.push(mover::stop(job));
+        return gone("Job", &job.name);
+    }
+    copy_pull_secrets(draft, &run, seen);
+    mover::set_pace(draft, job, &run);
+    match run.pace {
+        Pace::Paused => Outcome::Paused,
+        Pace::Running => {
+            let placement = run.placement;
+            Outcome::Waiting(Wait::MoverStart { job: job.name.clone(), placement, reason: reason.cloned() })
+        }
+    }
+}
+
+/// Where the mover is to start. Pods of others are not watched, so they are looked at again.
+fn place(draft: &mut Draft, wish: &Replication, seen: &Observed, now: Timestamp) -> Result<Option<Placement>, Outcome> {
+    extra::require(wish, seen)?;
+    if wish.pace == Pace::Paused {
+        // A mover that is held needs no place yet.
+        return Ok(None);
+    }
+    if placement::matters(wish, seen) {
+        draft.wake(now + NEIGHBOURS_RECHECK);
+    }
+    placement::find(wish, seen).map_err(|wait| {
+        draft.wake(now + UNWATCHED_RECHECK);
+        Outcome::Waiting(wait)
+    })
+}
+
+/// A copy that is missing while the mover's image is being pulled is made again: the kubelet tries again too.
+fn copy_pull_secrets(draft: &mut Draft, run: &MoverRun, seen: &Observed) {
+    for PullSecret { original, copy, copied } in &seen.pull_secrets {
+        if !copied && run.pull_secrets.contains(copy) {
+            draft.push(Step::CopyPullSecret { original: original.clone(), copy: copy.clone() });
+        }
+    }
+}
