@@ -8,7 +8,9 @@
 mod controller {
     mod crash;
     mod faults;
+    mod identity;
     mod refusals;
     mod server;
+    mod volumes;
     mod world;
 }

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use doppel::api::destination::ReplicationDestination;
@@ -30,9 +33,12 @@ fn is_done<K: Kind>(object: &K) -> bool {
 }
 
 /// One synchronization by an operator with this fate and, if it dies, its successor. Returns what is left.
-async fn synchronize<K: Kind>(spec: &Value, fate: &Mortal) -> (BTreeSet<String>, World) {
+async fn synchronize<K: Kind>(spec: &Value, claim: &Value, fate: &Mortal) -> (BTreeSet<String>, World) {
     let mut world = World::new().await;
     world.create_claim("data").await;
+    let annotations = json!({"metadata": {"annotations": claim}});
+    let api = world.api::<PersistentVolumeClaim>();
+    api.patch("data", &PatchParams::default(), &Patch::Merge(annotations)).await.unwrap();
     world.create_object::<K>(spec.clone()).await;
     let operator = world.operator(fate);
     for _ in 0..40 {
@@ -54,22 +60,30 @@ async fn synchronize<K: Kind>(spec: &Value, fate: &Mortal) -> (BTreeSet<String>,
     (children, world)
 }
 
-async fn dies_after_every_write<K: Kind>(spec: Value, kinds_left: &[&str]) {
+async fn dies_after_every_write<K: Kind>(spec: Value, kinds_left: &[&str]) -> Vec<World> {
+    dies_after_every_write_beside::<K>(spec, json!({}), kinds_left).await
+}
+
+/// The same with these annotations on the source's claim. Returns every world in which the operator died.
+async fn dies_after_every_write_beside<K: Kind>(spec: Value, claim: Value, kinds_left: &[&str]) -> Vec<World> {
     let immortal = Mortal::immortal();
-    let (children, _) = synchronize::<K>(&spec, &immortal).await;
+    let (children, _) = synchronize::<K>(&spec, &claim, &immortal).await;
     let kinds = |children: &BTreeSet<String>| -> Vec<String> {
         children.iter().filter_map(|child| Some(child.split_once('/')?.0.to_owned())).collect()
     };
     assert_eq!(kinds(&children), kinds_left);
     let writes = immortal.writes();
     assert!(writes >= 5, "only {writes} writes: the test would prove little");
+    let mut worlds = Vec::new();
     for last in 0..writes {
         let fate = Mortal::after(last);
-        let (children, world) = synchronize::<K>(&spec, &fate).await;
+        let (children, world) = synchronize::<K>(&spec, &claim, &fate).await;
         assert!(fate.is_dead(), "it was to die after write {last}");
         assert_eq!(kinds(&children), kinds_left, "after a crash behind write {last}");
         assert_eq!(world.jobs.len(), 1, "one synchronization is one mover, also after a crash behind write {last}");
+        worlds.push(world);
     }
+    worlds
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +99,27 @@ async fn a_source_with_clones_survives_a_crash_after_every_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_source_survives_a_crash_after_every_write() {
     dies_after_every_write::<ReplicationSource>(source("Direct"), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_trigger_is_answered_also_by_who_crashes_after_every_write() {
+    let claim = json!({"volsync.backube/use-copy-trigger": "", "volsync.backube/copy-trigger": "first"});
+    for copy_method in ["Snapshot", "Clone"] {
+        let spec = source(copy_method);
+        for world in dies_after_every_write_beside::<ReplicationSource>(spec, claim.clone(), &[]).await {
+            let claim = world.api::<PersistentVolumeClaim>().get("data").await.unwrap();
+            let annotation = |key: &str| claim.annotations().get(key).cloned();
+            assert_eq!(annotation("volsync.backube/latest-copy-trigger").as_deref(), Some("first"));
+            assert_eq!(annotation("volsync.backube/latest-copy-status").as_deref(), Some("Completed"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_with_a_temporary_claim_survives_a_crash_after_every_write() {
+    let mut spec = destination();
+    spec["rsyncTLS"]["cleanupTempPVC"] = json!(true);
+    dies_after_every_write::<ReplicationDestination>(spec, &["Service", "VolumeSnapshot"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use doppel::model::pod::MoverImage;
 use doppel::replication::interpret::Kind;
 use doppel::replication::{Context, reconcile};
 use doppel::resources::snapshot::VolumeSnapshot;
@@ -27,12 +28,21 @@ pub(super) struct World {
     pub(super) client: Client,
     pub(super) config: kube::Config,
     pub(super) namespace: String,
+    /// Name of the object that is replicated.
+    pub(super) name: String,
+    /// Secrets for pulling the movers' image; the operator's namespace is this one.
+    pub(super) pull_secrets: Vec<String>,
     /// UIDs of all Jobs that were ever seen.
     pub(super) jobs: BTreeSet<String>,
 }
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::named("x").await
+    }
+
+    /// One whose object has this name.
+    pub(super) async fn named(name: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let config = server::config().await;
         let client = Client::try_from(config.clone()).unwrap();
@@ -41,7 +51,8 @@ impl World {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let object: Namespace = serde_json::from_value(object).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        let world = Self { client, config, namespace, jobs: BTreeSet::new() };
+        let world =
+            Self { client, config, namespace, name: name.to_owned(), pull_secrets: Vec::new(), jobs: BTreeSet::new() };
         // Without it the API server admits no pod; elsewhere the controller-manager makes it.
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         world.create::<ServiceAccount>(account).await;
@@ -84,20 +95,25 @@ impl World {
 
     pub(super) async fn create_object<K: Kind + serde::Serialize>(&self, spec: Value) -> K {
         self.create(json!({
-            "apiVersion": "volsync.backube/v1alpha1", "kind": K::ROLE.kind(), "metadata": {"name": "x"}, "spec": spec,
+            "apiVersion": "volsync.backube/v1alpha1", "kind": K::ROLE.kind(), "metadata": {"name": self.name}, "spec": spec,
         }))
         .await
     }
 
     pub(super) async fn object<K: Kind>(&self) -> K {
-        self.api::<K>().get("x").await.unwrap()
+        self.api::<K>().get(&self.name).await.unwrap()
     }
 
     /// An operator with this fate.
     pub(super) fn operator(&self, fate: &Mortal) -> Arc<Context> {
         let client = fate.client(self.config.clone());
         let events = Events::new(self.client.clone(), "test".to_owned());
-        Arc::new(Context::new(client, "mover:1".to_owned(), events, Metrics::default()))
+        let image = MoverImage {
+            reference: "mover:1".to_owned(),
+            namespace: self.namespace.clone(),
+            pull_secrets: self.pull_secrets.clone(),
+        };
+        Arc::new(Context::new(client, image, events, Metrics::default()))
     }
 
     /// One pass of the operator, then one of everything around it.
@@ -163,6 +179,17 @@ impl World {
 
     /// A pod of this Job that has ended.
     pub(super) async fn finish_pod(&self, job_uid: &str, code: i32, message: &str) {
+        let ended = json!({"exitCode": code, "reason": "Completed", "message": message,
+            "startedAt": "2026-11-23T10:00:00Z", "finishedAt": "2026-11-23T10:00:01Z"});
+        self.create_pod(job_uid, "Succeeded", &json!({"terminated": ended})).await;
+    }
+
+    /// A pod of this Job that runs.
+    pub(super) async fn start_pod(&self, job_uid: &str) {
+        self.create_pod(job_uid, "Running", &json!({"running": {"startedAt": "2026-11-23T10:00:00Z"}})).await;
+    }
+
+    async fn create_pod(&self, job_uid: &str, phase: &str, state: &Value) {
         let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "app.kubernetes.io/created-by": "volsync"});
         let name = format!("pod-{job_uid}");
         self.create::<Pod>(json!({
@@ -170,12 +197,20 @@ impl World {
             "spec": {"containers": [{"name": "rsync-tls", "image": "mover:1"}]},
         }))
         .await;
-        let ended = json!({"exitCode": code, "reason": "Completed", "message": message,
-            "startedAt": "2026-11-23T10:00:00Z", "finishedAt": "2026-11-23T10:00:01Z"});
         let container = json!({"name": "rsync-tls", "image": "mover:1", "imageID": "", "ready": false,
-            "restartCount": 0, "state": {"terminated": ended}});
-        let status = json!({"status": {"phase": "Succeeded", "containerStatuses": [container]}});
+            "restartCount": 0, "state": state});
+        let status = json!({"status": {"phase": phase, "containerStatuses": [container]}});
         self.api::<Pod>().patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    /// What the garbage collector does when the pods of a deleted Job are gone.
+    pub(super) async fn drop_job_finalizers(&self, name: &str) {
+        self.drop_finalizers(&self.api::<Job>(), name).await;
+    }
+
+    pub(super) async fn set_manual<K: Kind>(&self, value: &str) {
+        let patch = json!({"spec": {"trigger": {"manual": value}}});
+        self.api::<K>().patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
     async fn drop_finalizers<K>(&self, api: &Api<K>, name: &str)
