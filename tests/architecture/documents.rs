@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"];
+const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/volsync-differences.md"];
 
 #[test]
 fn every_link_leads_to_a_file() {
@@ -37,6 +37,35 @@ fn every_make_target_exists() {
             // "make claims from", "make sure" are English.
             let is_command = text.contains(&format!("`make {target}")) || text.contains(&format!("    make {target}"));
             assert!(is_one || !is_command, "{document}: make {target}");
+        }
+    }
+}
+
+/// A difference that no test holds is a promise only.
+#[test]
+fn every_test_that_a_difference_names_exists() {
+    let mut sources = String::new();
+    for folder in ["src", "tests", "movers"] {
+        collect(&root().join(folder), &mut sources);
+    }
+    let text = read("docs/volsync-differences.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| VolSync"));
+    for row in rows {
+        let named: Vec<_> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for test in named {
+            assert!(sources.contains(&format!("fn {test}()")), "no such test: {test}");
+        }
+    }
+}
+
+fn collect(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
         }
     }
 }
