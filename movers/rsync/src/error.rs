@@ -54,6 +54,14 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The list of the peer's tree does not fit into what it may take.
+    #[error(
+        "the list of the source's tree takes more than {} MiB of memory here; give this mover more", limit >> 20
+    )]
+    ListMemory {
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// This process cannot get what it needs: a thread, memory.
     #[error("this process cannot get what it needs: {0}")]
     Resources(io::Error),
@@ -74,7 +82,7 @@ impl Error {
             | Self::NotTaken(_)
             | Self::PeerFailed { .. }
             | Self::Busy => Fault::Peer,
-            Self::EmptySource { .. } => Fault::User,
+            Self::EmptySource { .. } | Self::ListMemory { .. } => Fault::User,
             Self::Volume(_) => Fault::Volume,
             Self::TooLarge { .. } | Self::Resources(_) => Fault::Ours,
         }
@@ -93,7 +101,9 @@ impl Error {
             | Self::Volume(_)
             | Self::Resources(_)
             | Self::Busy => Retry::Later,
-            Self::Arguments(_) | Self::EmptySource { .. } | Self::TooLarge { .. } => Retry::AfterChange,
+            Self::Arguments(_) | Self::EmptySource { .. } | Self::TooLarge { .. } | Self::ListMemory { .. } => {
+                Retry::AfterChange
+            }
         }
     }
 }

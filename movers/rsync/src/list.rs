@@ -188,6 +188,11 @@ impl FileList {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
+    /// How many different owners there are.
+    pub(crate) fn owners(&self) -> usize {
+        self.owners.len()
+    }
+
     pub(crate) fn get(&self, index: u32) -> Option<&Entry> {
         self.entries.get(index as usize)
     }

@@ -40,11 +40,15 @@ use crate::session::server::{self, Module};
 use crate::stream::reader::Reader;
 use crate::stream::writer::Writer;
 
+/// A list of as many entries as there may be, with names of usual length, takes less.
+const LIST_MEMORY: u64 = 2 << 30;
+
 /// What the daemon serves. One for all connections: it sees to it that only one at a time writes to the volume.
 #[derive(Debug)]
 pub struct Modules<'t> {
     tree: &'t Tree,
     empty_source: EmptySource,
+    list_memory: u64,
     busy: AtomicBool,
 }
 
@@ -52,7 +56,13 @@ impl<'t> Modules<'t> {
     /// Receives into this tree.
     #[must_use]
     pub fn new(tree: &'t Tree, empty_source: EmptySource) -> Self {
-        Self { tree, empty_source, busy: AtomicBool::new(false) }
+        Self { tree, empty_source, list_memory: LIST_MEMORY, busy: AtomicBool::new(false) }
+    }
+
+    /// Refuses a tree whose list takes more memory than this, instead of 2 GiB.
+    #[must_use]
+    pub fn with_list_memory(self, bytes: u64) -> Self {
+        Self { list_memory: bytes, ..self }
     }
 }
 
@@ -109,13 +119,19 @@ pub fn serve<R: Read + Send, W: Write>(
     let arguments = parsed.arguments;
     let (named, rest) = arguments.module_and_rest();
     match (module, named, rest) {
+        // A decompressor for each of many uploads at a time is memory that nobody needs.
+        (Module::Control, ..) if arguments.compress => {
+            let error = Refused::Option(doppel_contract::Line::new("-z for the module control")).into();
+            Err(give_up(&mut reader, &mut writer, error))
+        }
         (Module::Control, b"control", name) => control::receive(&mut reader, &mut writer, agreed, name)
             .map_err(|error| give_up(&mut reader, &mut writer, error)),
         (Module::Data, b"data", b"") => {
             let Some(_lock) = Lock::take(&modules.busy) else {
                 return Err(give_up(&mut reader, &mut writer, Error::Busy));
             };
-            let options = session::Options { agreed, arguments: &arguments, empty_source: modules.empty_source };
+            let Modules { empty_source, list_memory, .. } = *modules;
+            let options = session::Options { agreed, arguments: &arguments, empty_source, list_memory };
             session::receive(&mut reader, &mut writer, modules.tree, &options, monitor)
                 .map(Served::Data)
                 .map_err(|error| give_up(&mut reader, &mut writer, error))
@@ -151,7 +167,12 @@ fn give_up<R: Read, W: Write>(reader: &mut Reader<R>, writer: &mut Writer<W>, er
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
         Error::EmptySource { .. } => return error,
-        Error::Refused(_) | Error::NotTaken(_) | Error::TooLarge { .. } | Error::Resources(_) | Error::Busy => {
+        Error::Refused(_)
+        | Error::NotTaken(_)
+        | Error::TooLarge { .. }
+        | Error::ListMemory { .. }
+        | Error::Resources(_)
+        | Error::Busy => {
             exit::STREAM
         }
     };

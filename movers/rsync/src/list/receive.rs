@@ -34,19 +34,29 @@ pub(crate) struct IdNames {
 }
 
 impl Received {
-    /// Reads a list up to its end, and brings it into order.
-    pub(crate) fn read<I: Input<Error = Error>>(input: &mut I, layout: Layout, ids: IdNames) -> Result<Self, Error> {
+    /// Reads a list within these limits up to its end, and brings it into order.
+    pub(crate) fn read<I: Input<Error = Error>>(
+        input: &mut I,
+        layout: Layout,
+        ids: IdNames,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let mut reading = Reading {
             list: FileList::new(),
             acls: [AclTable::default(), AclTable::default()],
             xattrs: XattrTable::default(),
             directories: HashMap::from([(Box::default(), Slot { id: DirectoryId::ROOT, listed: true })]),
             last: (Vec::new(), DirectoryId::ROOT),
+            budget: Budget { limit: limits.memory, used: 0 },
         };
         let mut decoder = EntryDecoder::new(layout);
         let errors = loop {
             match decoder.read(input, |position| reading.list.wire(position))? {
                 Decoded::End(errors) => break errors,
+                Decoded::Entry(_) if reading.list.len() as usize >= limits.entries => {
+                    let most = limits.entries;
+                    return Err(Malformed::unexpected(format!("a list of more than {most} entries")).into());
+                }
                 Decoded::Entry(entry) => {
                     let extras = reading.read_extras(input, layout, entry.kind)?;
                     reading.add(decoder.path(), &entry, decoder.target(), extras)?;
@@ -72,6 +82,37 @@ impl Received {
     }
 }
 
+/// How long a list may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) entries: usize,
+    /// Bytes of memory.
+    pub(crate) memory: u64,
+}
+
+/// Memory that a list takes, by an estimate that is never too low. What a peer says of an entry in a few bytes can take
+/// hundreds here; and a process that is killed for its memory says nothing.
+struct Budget {
+    limit: u64,
+    used: u64,
+}
+
+/// An entry, its state, and what sorting the list and deleting after it take for a while.
+const ENTRY: usize = 80;
+/// A hard link more, in what the generator knows of them.
+const HARD_LINK: usize = 40;
+/// A directory, beside its path, which is kept twice while the list is read.
+const DIRECTORY: usize = 100;
+/// Another owner, or other lists of who may do what.
+const OWNER: usize = 120;
+
+impl Budget {
+    fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        self.used = self.used.saturating_add(bytes as u64);
+        if self.used > self.limit { Err(Error::ListMemory { limit: self.limit }) } else { Ok(()) }
+    }
+}
+
 struct Reading {
     list: FileList,
     acls: [AclTable; 2],
@@ -79,6 +120,7 @@ struct Reading {
     directories: HashMap<Box<[u8]>, Slot>,
     /// The directory of the entry before.
     last: (Vec<u8>, DirectoryId),
+    budget: Budget,
 }
 
 struct Slot {
@@ -117,6 +159,9 @@ impl Reading {
         }
         let (parent, name) = names::split(path)
             .map_err(|bad| Malformed::unexpected(format!("the path {}: {bad}", Line::from_bytes(path))))?;
+        let linked = if entry.hard_link == HardLink::No { 0 } else { HARD_LINK };
+        self.budget.charge(ENTRY + linked + name.bytes().len() + target.len())?;
+        let owners = self.list.owners();
         let parent = self.parent(parent)?;
         let detail = match (entry.hard_link, entry.kind) {
             (HardLink::Of(first), _) => Detail::SameAs(first),
@@ -136,7 +181,7 @@ impl Reading {
             (_, Kind::File | Kind::Fifo | Kind::Socket) => Detail::None,
         };
         self.list.add((parent, Some(name)), entry, detail, extras)?;
-        Ok(())
+        self.budget.charge((self.list.owners() - owners) * OWNER)
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<DirectoryId, Error> {
@@ -151,6 +196,7 @@ impl Reading {
 
     fn slot(&mut self, path: &[u8]) -> Result<&mut Slot, Error> {
         if !self.directories.contains_key(path) {
+            self.budget.charge(DIRECTORY + 2 * path.len())?;
             let id = self.list.add_directory(path)?;
             self.directories.insert(path.into(), Slot { id, listed: false });
         }

@@ -13,6 +13,8 @@ use crate::proto::integer::{read_bits, read_count, read_int, read_varlong, write
 pub struct Layout {
     /// Links have a target (`-l`).
     pub links: bool,
+    /// Entries can be hard links of each other (`-H`).
+    pub hard_links: bool,
     /// Entries have an owner (`-o`).
     pub owner: bool,
     /// Entries have a group (`-g`).
@@ -147,7 +149,8 @@ impl EntryDecoder {
             let errors = read_count(input, "the errors of a list", 0xffff)?;
             return Ok(Decoded::End(IoErrors(errors)));
         }
-        if flags & !flag::KNOWN != 0 {
+        let unknown = if self.layout.hard_links { 0 } else { flag::HARD_LINKED | flag::HARD_LINK_FIRST };
+        if flags & (!flag::KNOWN | unknown) != 0 {
             return Err(Malformed::OutOfRange { what: "the flags of an entry", value: flags.into() }.into());
         }
         self.read_path(input, flags)?;

@@ -34,6 +34,7 @@ pub(crate) struct Scanned {
 pub(crate) fn layout(keep: &Keep, protocol: Protocol) -> Layout {
     Layout {
         links: keep.links,
+        hard_links: keep.hard_links,
         owner: keep.owner,
         group: keep.group,
         devices: keep.specials,
@@ -190,9 +191,10 @@ fn wire(metadata: &Metadata, hard_link: HardLink, without_content: bool) -> Wire
     }
 }
 
-/// Bytes of content in the whole list.
+/// Bytes of content in the whole list; a peer's sizes may add up to more than there is room for.
 pub(crate) fn bytes(list: &FileList) -> u64 {
-    list.entries().filter(|(_, entry)| entry.kind() == Kind::File).map(|(_, entry)| entry.size).sum()
+    let files = list.entries().filter(|(_, entry)| entry.kind() == Kind::File);
+    files.fold(0, |sum, (_, entry)| entry.size.saturating_add(sum))
 }
 
 /// The paths of all links, each ended by a newline. A path that has a newline itself cannot be told.

@@ -2,7 +2,7 @@
 
 use crate::proto::checksum::{BlockSum, Strong, Weak};
 use crate::proto::input::Input;
-use crate::proto::sums::{MAX_SIGNED, SumHead, WEAK};
+use crate::proto::sums::{MAX_BLOCK, MAX_SIGNED, SumHead, WEAK};
 
 /// The checksums of the blocks of a file's old content.
 pub(crate) struct Signature {
@@ -23,8 +23,8 @@ const MAX_CHAIN: usize = 64;
 const OCCURS_BITS: u32 = 17;
 
 impl Signature {
-    /// Reads the checksums that follow a head.
-    pub(crate) fn read<I: Input>(input: &mut I, head: SumHead) -> Result<Self, I::Error> {
+    /// Reads the checksums that follow a head, to look for their blocks in new content of about `size` bytes.
+    pub(crate) fn read<I: Input>(input: &mut I, head: SumHead, size: u64) -> Result<Self, I::Error> {
         let strong_len = head.strong as usize;
         let mut signature = Self {
             head,
@@ -36,8 +36,8 @@ impl Signature {
         };
         for block in 0..head.count {
             let entry = input.take(WEAK + strong_len)?;
-            // More are counted than can be true of a file that we can handle; they are read and not used.
-            if block >= MAX_SIGNED {
+            // What is beyond is read and not used.
+            if block >= most_blocks(size) {
                 continue;
             }
             let Some((weak, strong)) = entry.split_first_chunk::<WEAK>() else { continue };
@@ -95,6 +95,15 @@ impl Signature {
         let len = self.head.strong as usize;
         self.strong.get(block * len..(block + 1) * len).unwrap_or_default()
     }
+}
+
+/// How many blocks of old content are of use for new content of `size` bytes. Of files up to 16 GiB there are no more than
+/// 2^17 blocks, of larger ones those are as long as can be; old content may be four times as long as the new. A peer that
+/// describes more would have us keep 32 bytes a block for nothing.
+fn most_blocks(size: u64) -> u32 {
+    const SMALL: u64 = 1 << 18;
+    let blocks = SMALL.max(size.div_ceil(u64::from(MAX_BLOCK)).saturating_mul(4));
+    u32::try_from(blocks).unwrap_or(u32::MAX).min(MAX_SIGNED)
 }
 
 #[inline]

@@ -41,6 +41,23 @@ pub(crate) struct Sender<R, W, C> {
     told: IoErrors,
     /// How many entries it was told of.
     named: usize,
+    asked: Asked,
+}
+
+/// The entries whose content was asked for in this phase. A receiver needs it once, and again in the second phase if it was
+/// damaged; one that could ask for it any number of times could keep a source at work for as long as it likes.
+#[derive(Debug, Default)]
+struct Asked(Vec<u64>);
+
+impl Asked {
+    /// Whether it is the first time for this entry, which must be one of the list.
+    fn first_time(&mut self, index: u32) -> bool {
+        let (word, bit) = (index as usize / 64, 1 << (index % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0.get_mut(word).is_some_and(|word| std::mem::replace(word, *word | bit) & bit == 0)
+    }
 }
 
 /// What there is to tell at the end.
@@ -69,6 +86,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             tally: Tally::default(),
             told: IoErrors::default(),
             named: 0,
+            asked: Asked::default(),
         }
     }
 
@@ -85,6 +103,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             match self.next_index()? {
                 Index::Done => {
                     phase += 1;
+                    self.asked = Asked::default();
                     self.done()?;
                     if phase > PHASES {
                         break;
@@ -151,6 +170,9 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             if phase >= PHASES || !self.content.has_content(index) {
                 return Err(Malformed::unexpected("a request for content that there is not").into());
             }
+            if !self.asked.first_time(index) {
+                return Err(Malformed::unexpected("a second request for the same content").into());
+            }
             self.transfer(index, &item)?;
         } else {
             self.echo(index, &item)?;
@@ -196,8 +218,10 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
 
     fn transfer(&mut self, index: u32, item: &Item) -> Result<(), Error> {
         let head = SumHead::read(&mut self.reader, self.agreed.checksum.len())?;
-        let signature = if head.count == 0 { None } else { Some(Signature::read(&mut self.reader, head)?) };
-        let size = match self.content.open(index) {
+        let opened = self.content.open(index);
+        let size = opened.unwrap_or_default();
+        let signature = if head.count == 0 { None } else { Some(Signature::read(&mut self.reader, head, size)?) };
+        let size = match opened {
             Ok(size) => size,
             Err(missing) => return self.withhold(index, missing),
         };

@@ -6,7 +6,7 @@ use doppel_contract::Line;
 use doppel_volume::metadata::Kind;
 
 use crate::error::Error;
-use crate::list::receive::{IdNames, Received};
+use crate::list::receive::{IdNames, Limits, Received};
 use crate::proto::arguments::{Keep, Refused};
 use crate::proto::checksum::FileSum;
 use crate::proto::index::{Index, IndexCoder};
@@ -25,6 +25,9 @@ use crate::upload::{COMPLETE, SYMLINKS};
 /// to a destination that stores links as they are.
 const KEPT: usize = 64 * 1024;
 
+/// Much more than the list of one file takes.
+const LIST_MEMORY: u64 = 64 * 1024;
+
 /// Receives a file of one of the known names.
 pub(super) fn receive<R: Read, W: Write>(
     reader: &mut Reader<R>,
@@ -38,8 +41,9 @@ pub(super) fn receive<R: Read, W: Write>(
         .ok_or_else(|| Refused::Option(Line::new(format!("control/{}", Line::from_bytes(name)))))?;
     // The arguments of an upload keep nothing, so entries have nothing but size, time and mode.
     let layout = scan::layout(&Keep::default(), agreed.protocol);
-    let received = Received::read(reader, layout, IdNames { follow: false, root_is_named: false })?;
-    let one = received.list.len() == 1 && received.list.get(0).is_some_and(|entry| entry.kind() == Kind::File);
+    let limits = Limits { entries: 1, memory: LIST_MEMORY };
+    let received = Received::read(reader, layout, IdNames { follow: false, root_is_named: false }, limits)?;
+    let one = received.list.get(0).is_some_and(|entry| entry.kind() == Kind::File);
     if !one {
         return Err(Malformed::unexpected("something else than one file").into());
     }

@@ -10,7 +10,8 @@ use doppel_volume::replace::TemporaryNames;
 use doppel_volume::tree::Tree;
 
 use crate::error::Error;
-use crate::list::receive::{IdNames, Received};
+use crate::list::MAX_ENTRIES;
+use crate::list::receive::{IdNames, Limits, Received};
 use crate::outcome::{Outcome, Peer};
 use crate::proto::arguments::Arguments;
 use crate::proto::filter::Filter;
@@ -30,6 +31,8 @@ pub(super) struct Options<'o> {
     pub(super) agreed: Agreed,
     pub(super) arguments: &'o Arguments,
     pub(super) empty_source: EmptySource,
+    /// So many bytes the list may take.
+    pub(super) list_memory: u64,
 }
 
 /// What both threads work with.
@@ -55,14 +58,14 @@ pub(super) fn receive<R: Read + Send, W: Write>(
     options: &Options<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Outcome, Error> {
-    let Options { agreed, arguments, empty_source } = options;
+    let Options { agreed, arguments, empty_source, list_memory } = options;
     let filter = if arguments.delete { Filter::read(reader)? } else { Filter::default() };
     let layout = scan::layout(&arguments.keep, agreed.protocol);
     let ids = IdNames {
         follow: !arguments.numeric_ids,
         root_is_named: agreed.compatibility.has(Compatibility::ROOT_IS_NAMED),
     };
-    let received = Received::read(reader, layout, ids)?;
+    let received = Received::read(reader, layout, ids, Limits { entries: MAX_ENTRIES, memory: *list_memory })?;
     let list = &received.list;
     let bytes = scan::bytes(list);
     monitor.found(list.len().into(), bytes);

@@ -4,8 +4,11 @@ use crate::stream::reader::Reader;
 use doppel_volume::metadata::{DeviceNumber, Moment};
 use proptest::prelude::*;
 
+const IDS: IdNames = IdNames { follow: false, root_is_named: false };
+const LIMITS: Limits = Limits { entries: 100, memory: 100_000 };
 const LAYOUT: Layout = Layout {
     links: true,
+    hard_links: true,
     owner: false,
     group: false,
     devices: false,
@@ -42,7 +45,7 @@ fn receive(paths: &[&[u8]]) -> Result<FileList, Error> {
     }
     EntryEncoder::end(&mut bytes, IoErrors::default());
     let mut reader = Reader::new(&bytes[..]);
-    Received::read(&mut reader, LAYOUT, IdNames { follow: false, root_is_named: false }).map(|received| received.list)
+    Received::read(&mut reader, LAYOUT, IDS, LIMITS).map(|received| received.list)
 }
 
 fn paths(list: &FileList) -> Vec<String> {
@@ -110,7 +113,7 @@ fn a_link_with_nul_in_its_target_is_refused() {
     EntryEncoder::new(LAYOUT).write(&mut bytes, b"l", &entry(Kind::Symlink), b"a\0b");
     EntryEncoder::end(&mut bytes, IoErrors::default());
     let mut reader = Reader::new(&bytes[..]);
-    assert!(Received::read(&mut reader, LAYOUT, IdNames { follow: false, root_is_named: false }).is_err());
+    assert!(Received::read(&mut reader, LAYOUT, IDS, LIMITS).is_err());
 }
 
 proptest! {

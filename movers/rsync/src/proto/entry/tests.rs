@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 const ARCHIVE: Layout = Layout {
     links: true,
+    hard_links: true,
     owner: true,
     group: true,
     devices: true,

@@ -11,7 +11,7 @@ fn sign(old: &[u8], head: SumHead, sums: &BlockSum) -> Signature {
         bytes.extend(Weak::of(data).value().to_le_bytes());
         bytes.extend(&sums.of(data)[..head.strong as usize]);
     }
-    Signature::read(&mut &bytes[..], head).unwrap()
+    Signature::read(&mut &bytes[..], head, u64::MAX).unwrap()
 }
 
 /// The new content put together again from the pieces; and how much of it was literal.
@@ -91,7 +91,7 @@ fn checksums_that_nearly_match_everywhere_do_not_make_it_quadratic() {
     let head = SumHead { count: 1, block: 128 * 1024, strong: 16, remainder: 0 };
     let mut bytes = Weak::of(&vec![0; 128 * 1024]).value().to_le_bytes().to_vec();
     bytes.extend([1; 16]);
-    let signature = Signature::read(&mut &bytes[..], head).unwrap();
+    let signature = Signature::read(&mut &bytes[..], head, u64::MAX).unwrap();
     let mut left = 3 << 20;
     let read = |buffer: &mut [u8]| {
         let count = buffer.len().min(left);
