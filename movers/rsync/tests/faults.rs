@@ -331,6 +331,28 @@ fn a_file_that_changes_while_it_is_read_arrives_in_one_version() {
 }
 
 #[test]
+fn a_file_that_shrinks_or_grows_while_it_is_read_arrives_in_one_version() {
+    for size in [0, 1_000, 2_999_999, 3_000_001, 6_000_000] {
+        let (source, destination) = two();
+        let file = source.path().join("f");
+        write(&file, noise(3_000_000, 1));
+        let (client, server) = pair();
+        let changing = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+        let mut changes = 1;
+        let act = move || {
+            if changes > 0 {
+                changes -= 1;
+                changing.set_len(size).unwrap();
+            }
+        };
+        let client = Connection { reader: client.reader, writer: Every::new(client.writer, 1_000_000, act) };
+        let (pushed, served) = run(client, server, source.path(), destination.path());
+        assert!(pushed.left_out.is_empty() && served.left_out.is_empty(), "{size}: {pushed:?} {served:?}");
+        assert!(std::fs::read(destination.path().join("f")).unwrap() == std::fs::read(&file).unwrap(), "{size}");
+    }
+}
+
+#[test]
 fn a_file_that_never_stops_changing_is_left_out_and_the_old_one_stays() {
     let (source, destination) = two();
     let file = source.path().join("f");

@@ -5,9 +5,7 @@
 mod support;
 
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use doppel_contract::EmptySource;
 use doppel_rsync::error::Error;
 use doppel_rsync::proto::frame::Tag;
 use doppel_rsync::proto::index::IndexCoder;
@@ -16,7 +14,7 @@ use doppel_rsync::proto::token::Token;
 use doppel_rsync::serve::Served;
 use proptest::prelude::*;
 use support::wire::{Cage, client_preamble, done, frame, list, message, reply, to_daemon, to_daemon_in_turn};
-use support::{describe, noise, write};
+use support::{describe, write};
 
 #[test]
 fn an_honest_client_of_this_test_is_served() {
@@ -180,42 +178,6 @@ fn wrong_content_is_not_stored() {
         other => panic!("{other:?}"),
     }
     assert_eq!(std::fs::read(cage.destination.join("f")).unwrap(), b"old content");
-}
-
-/// A directory is swapped for a link that leads out, again and again, while a synchronization runs.
-#[test]
-fn a_racer_that_swaps_directories_for_links_gains_nothing() {
-    let cage = Cage::new();
-    let source = support::directory();
-    for directory in 0..20 {
-        for file in 0..20 {
-            write(&source.path().join(format!("d{directory}/sub/f{file}")), noise(2000, file));
-        }
-    }
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut flips = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                let path = cage.destination.join(format!("d{}", flips % 20));
-                let aside = cage.destination.join("aside");
-                if std::fs::rename(&path, &aside).is_ok() {
-                    let _ = symlink(&cage.canary, &path);
-                    let _ = std::fs::remove_file(&path);
-                    let _ = std::fs::rename(&aside, &path);
-                }
-                flips += 1;
-            }
-        });
-        for round in 0..10 {
-            write(&source.path().join(format!("d{round}/sub/f1")), noise(2000, 100 + round));
-            // It may fail for what the racer does; it may not follow.
-            let _ = support::sync_with(source.path(), &cage.destination, (EmptySource::Refuse, EmptySource::Refuse));
-            cage.assert_untouched();
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    cage.assert_untouched();
 }
 
 proptest! {

@@ -8,14 +8,17 @@ use std::sync::{Mutex, PoisonError};
 
 use doppel_rsync::error::Error;
 use doppel_rsync::proto::arguments::{Arguments, Keep};
+use doppel_rsync::proto::entry::{EntryEncoder, WireEntry};
+use doppel_rsync::proto::frame::IoErrors;
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::integer::write_varint;
 use doppel_rsync::proto::negotiate::write_string;
 use doppel_rsync::proto::request::{Flags, Item};
 use doppel_rsync::proto::sums::SumHead;
 use doppel_rsync::serve::Served;
+use doppel_volume::metadata::Kind;
 use support::noise;
-use support::wire::{Cage, client_preamble, done, frame, list, to_daemon, to_daemon_in_turn};
+use support::wire::{Cage, LAYOUT, client_preamble, done, entry, frame, list, to_daemon, to_daemon_in_turn};
 
 /// Both tests measure the memory of this process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -45,6 +48,21 @@ fn huge_numbers_are_refused_without_memory_for_them() {
     }
     let grown = resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more");
+}
+
+#[test]
+fn sizes_that_add_up_to_more_than_can_be_counted_are_counted_as_far_as_that_goes() {
+    let cage = Cage::new();
+    let mut bytes = Vec::new();
+    let mut encoder = EntryEncoder::new(LAYOUT);
+    for (path, kind) in [(&b"."[..], Kind::Directory), (b"a", Kind::File), (b"b", Kind::File), (b"c", Kind::File)] {
+        encoder.write(&mut bytes, path, &WireEntry { size: i64::MAX.cast_unsigned(), ..entry(kind) }, &[]);
+    }
+    EntryEncoder::end(&mut bytes, IoErrors::default());
+    let first = [client_preamble(false), frame(&bytes)].concat();
+    let result = to_daemon_in_turn(&cage.destination, &first, &frame(&done(4)));
+    let Ok(Served::Data(outcome)) = &result else { panic!("{result:?}") };
+    assert_eq!((outcome.tally.bytes, outcome.left_out.count), (u64::MAX, 3));
 }
 
 fn resident() -> u64 {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 pub mod faulty;
+pub mod hostile;
 pub mod stock;
 pub mod wire;
 
@@ -189,6 +190,11 @@ pub fn assert_same_but(source: &Path, destination: &Path, but: &[&str]) {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Whether the bytes have these among them.
+pub fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 pub fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {

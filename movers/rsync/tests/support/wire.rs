@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -30,6 +31,7 @@ use super::{describe, directory, write};
 
 pub const LAYOUT: Layout = Layout {
     links: true,
+    hard_links: true,
     owner: true,
     group: true,
     devices: true,
@@ -121,7 +123,7 @@ pub fn done(times: usize) -> Vec<u8> {
     vec![0; times]
 }
 
-/// Says `first` to one end of a pair, and `rest` once more than `heard` bytes came back, while `run` has the other end.
+/// Says `first` to one end of a pair, and `rest` once `heard` bytes came back, while `run` has the other end.
 pub fn against<T>(
     (first, heard, rest): (&[u8], usize, &[u8]),
     run: impl FnOnce(Connection<UnixStream, UnixStream>) -> T,
@@ -167,23 +169,30 @@ pub fn to_daemon(destination: &Path, bytes: &[u8]) -> Result<Served, Error> {
     to_daemon_in_turn(destination, bytes, &[])
 }
 
+/// How much our daemon says before its requests: two lines and its answer, flags, names, seed.
+pub fn heard_before_requests(first: &[u8]) -> usize {
+    let answer = format!("{DOPPEL}\n@RSYNCD: OK\n");
+    let packed = super::contains(first, b"\x04zstd");
+    let names = checksum_names().len() + 1 + if packed { COMPRESSION_NAMES.len() + 1 } else { 0 };
+    greeting().len() + answer.len() + 2 + names + 4
+}
+
 /// A client that says the rest when it was asked for something.
 pub fn to_daemon_in_turn(destination: &Path, first: &[u8], rest: &[u8]) -> Result<Served, Error> {
-    // What the daemon says before its requests: two lines and its answer, flags, names, seed.
-    let answer = format!("{DOPPEL}\n@RSYNCD: OK\n");
-    let packed = first.windows(5).any(|window| window == b"\x04zstd");
-    let names = checksum_names().len() + 1 + if packed { COMPRESSION_NAMES.len() + 1 } else { 0 };
-    let preamble = greeting().len() + answer.len() + 2 + names + 4;
     let tree = Tree::open(destination).unwrap();
-    let heard = if rest.is_empty() { 0 } else { preamble + 1 };
+    let heard = if rest.is_empty() { 0 } else { heard_before_requests(first) + 1 };
     against((first, heard, rest), |connection| serve(connection, &Modules::new(&tree, EmptySource::Refuse), &Silent))
 }
 
-/// A destination beside a canary that nobody may touch.
+/// What is beside the volume, and must never be read.
+pub const SECRET: &[u8] = b"not of the volume";
+
+/// A volume beside a canary that nobody may touch.
 pub struct Cage {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     pub destination: std::path::PathBuf,
     pub canary: std::path::PathBuf,
+    before: BTreeMap<String, String>,
 }
 
 impl Cage {
@@ -191,13 +200,21 @@ impl Cage {
         let directory = directory();
         let (destination, canary) = (directory.path().join("destination"), directory.path().join("canary"));
         std::fs::create_dir(&destination).unwrap();
-        write(&canary.join("file"), "canary");
-        Self { _directory: directory, destination, canary }
+        write(&canary.join("file"), SECRET);
+        super::set_time(&canary.join("file"), 1_000_000, 1);
+        super::set_time(&canary, 1_000_000, 2);
+        let before = describe(&canary);
+        Self { directory, destination, canary, before }
     }
 
+    /// From here on.
+    pub fn as_it_is(self) -> Self {
+        Self { before: describe(&self.canary), ..self }
+    }
+
+    /// Content, owners, permissions and times of the canary are as they were, and nothing is new beside it.
     pub fn assert_untouched(&self) {
-        let canary = describe(&self.canary);
-        assert_eq!(canary.len(), 2, "{canary:?}");
-        assert_eq!(std::fs::read(self.canary.join("file")).unwrap(), b"canary");
+        assert_eq!(describe(&self.canary), self.before);
+        assert_eq!(std::fs::read_dir(self.directory.path()).unwrap().count(), 2);
     }
 }
