@@ -19,7 +19,7 @@ use doppel_volume::tree::Tree;
 use support::faulty::{Cut, Every, child, is_child, text, unprivileged};
 use support::stock::{Daemon, VolSync, with_doppel_daemon};
 use support::{
-    ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, tree_of_everything,
+    ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, sync_with, tree_of_everything,
     two, write, xattr,
 };
 
@@ -350,6 +350,44 @@ fn a_file_that_shrinks_or_grows_while_it_is_read_arrives_in_one_version() {
         assert!(pushed.left_out.is_empty() && served.left_out.is_empty(), "{size}: {pushed:?} {served:?}");
         assert!(std::fs::read(destination.path().join("f")).unwrap() == std::fs::read(&file).unwrap(), "{size}");
     }
+}
+
+#[test]
+fn a_tree_that_somebody_writes_to_all_the_time_arrives_without_a_file_that_never_was() {
+    // Each file says its own name and version in every line: two versions in one file would be seen.
+    let (source, destination) = two();
+    let version = |name: usize, version: u64| format!("{name} {version}\n").repeat(2_000);
+    for name in 0..40 {
+        write(&source.path().join(format!("d/f{name}")), version(name, 0));
+    }
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                number += 1;
+                for name in 0..40 {
+                    // In place, so that a reader can see both.
+                    std::fs::write(source.path().join(format!("d/f{name}")), version(name, number)).unwrap();
+                }
+            }
+        });
+        let mut mixed = Vec::new();
+        for _ in 0..10 {
+            let _ = sync_with(source.path(), destination.path(), (EmptySource::Refuse, EmptySource::Refuse));
+            for path in contents(destination.path()).into_keys() {
+                let content = std::fs::read_to_string(destination.path().join(&path)).unwrap();
+                // In the middle of a write a file is shorter, and its last line may be cut.
+                let whole = content.rsplit_once('\n').map_or("", |(whole, _)| whole);
+                let lines: std::collections::BTreeSet<&str> = whole.lines().collect();
+                if lines.len() > 1 {
+                    mixed.push((path, lines.len()));
+                }
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(mixed.is_empty(), "files of several versions: {mixed:?}");
+    });
 }
 
 #[test]

@@ -352,7 +352,7 @@ fn cve_2026_43619_attributes_and_names_are_not_given_through_a_link() {
 
 #[test]
 fn cve_2026_43620_the_first_entry_need_not_be_the_root_and_an_incremental_list_is_not_spoken() {
-    // Entry 0 is whatever it is; it was asked for or it was not.
+    // Entry 0 is whatever it is, and nothing is before it; whoever speaks of another has another list.
     for index in [0, 1, 0x7fff_ffff] {
         let cage = Cage::new();
         let mut bytes = Vec::new();
@@ -360,7 +360,11 @@ fn cve_2026_43620_the_first_entry_need_not_be_the_root_and_an_incremental_list_i
         Item::default().write(&mut bytes);
         let first = [client_preamble(false), frame(&list(&["f"]))].concat();
         let served = serve_meanwhile(&cage, first, frame(&[bytes, done(4)].concat()), || {});
-        assert!(matches!(&served, Ok(Served::Data(outcome)) if outcome.left_out.count == 1), "{served:?}");
+        if index == 0 {
+            assert!(matches!(&served, Ok(Served::Data(outcome)) if outcome.left_out.count == 1), "{served:?}");
+        } else {
+            assert_malformed(&served);
+        }
     }
     let cage = Cage::new();
     let mut bytes = b"@RSYNCD: 31.0 md5\n@RSYNCD: OK\n".to_vec();

@@ -85,6 +85,9 @@ impl<'r, R: Read> Receiver<'r, R> {
                     }
                 }
                 Index::Entry(index) => {
+                    if index >= self.job.received.list.len() {
+                        return Err(Malformed::OutOfRange { what: "an index", value: index.into() }.into());
+                    }
                     item.read(self.reader)?;
                     let values = self.values(index, item.flags)?;
                     if item.flags.has(Flags::TRANSFER) {
