@@ -305,3 +305,22 @@ fn the_last_words_arrive_although_the_peer_is_still_sending() {
     finished.join().unwrap().unwrap();
     sending.join().unwrap();
 }
+
+#[test]
+fn a_peer_whose_process_is_stopped_ends_reads_and_writes_at_the_idle_deadline() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let dir = tempfile::tempdir().unwrap();
+    let (stunnel, front) = stunnel_server(dir.path(), plain_echo(), &psk(), "");
+    for writes in [false, true] {
+        let mut client = connect(front, &psk(), Deadlines { idle: Duration::from_millis(500), ..SHORT }).unwrap();
+        assert_eq!(ask(&mut client, "hello\n"), "hello\n");
+        kill_process(Pid::from_child(&stunnel.0), Signal::STOP).unwrap();
+        let started = Instant::now();
+        // The kernel takes some megabytes for a process that is stopped.
+        let write = |client: &mut Connection| (0..1000).find_map(|_| client.writer.write_all(&[1; 100_000]).err());
+        let error = if writes { write(&mut client) } else { client.reader.read(&mut [0]).err() }.unwrap();
+        assert!(matches!(reason(&error), StreamError::Idle { .. }), "{error}");
+        assert!(started.elapsed() < SHORT.idle * 3, "{:?}", started.elapsed());
+        kill_process(Pid::from_child(&stunnel.0), Signal::CONT).unwrap();
+    }
+}
