@@ -68,7 +68,7 @@ impl Received {
                 skip_names(input, ids.root_is_named)?;
             }
         }
-        let Reading { mut list, acls, xattrs, directories, last: _ } = reading;
+        let Reading { mut list, acls, xattrs, directories, last: _, budget: _ } = reading;
         // A file beneath something that is no directory of the list could end up beneath anything.
         if let Some((path, _)) = directories.iter().find(|(_, slot)| !slot.listed) {
             let path = Line::from_bytes(path);
