@@ -157,32 +157,35 @@ impl Drop for Lock<'_> {
     }
 }
 
-/// Tells the client why we give up, if it can still be told.
+/// Tells the client why we give up, if it can still be told, and lets it read that.
 fn give_up<R: Read, W: Write>(reader: &mut Reader<R>, writer: &mut Writer<W>, error: Error) -> Error {
-    let code = match &error {
+    if tell(writer, &error) {
+        reader.drain(DRAINED);
+    }
+    error
+}
+
+/// Tells the client why we give up; whether it was told.
+fn tell<W: Write>(writer: &mut Writer<W>, error: &Error) -> bool {
+    let code = match error {
         // There is nobody to tell.
-        Error::Network(_) | Error::Closed | Error::PeerFailed { .. } => return error,
+        Error::Network(_) | Error::Closed | Error::PeerFailed { .. } => return false,
         Error::Arguments(_) => exit::SYNTAX,
         Error::Malformed(_) => exit::PROTOCOL,
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
-        Error::EmptySource { .. } => return error,
+        Error::EmptySource { .. } => return false,
         Error::Refused(_)
         | Error::NotTaken(_)
         | Error::TooLarge { .. }
         | Error::ListMemory { .. }
         | Error::Resources(_)
-        | Error::Busy => {
-            exit::STREAM
-        }
+        | Error::Busy => exit::STREAM,
     };
     let text = doppel_contract::Line::new(error.to_string());
     let told = writer
         .message(Tag::Error, format!("doppel: {text}\n").as_bytes())
         .and_then(|()| writer.message(Tag::ErrorExit, &code.to_le_bytes()))
         .and_then(|()| writer.flush());
-    if told.is_ok() {
-        reader.drain(DRAINED);
-    }
-    error
+    told.is_ok()
 }

@@ -19,8 +19,8 @@ use doppel_volume::tree::Tree;
 use support::faulty::{Cut, Every, child, is_child, text, unprivileged};
 use support::stock::{Daemon, VolSync, with_doppel_daemon};
 use support::{
-    ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, sync_with, tree_of_everything,
-    two, write, xattr,
+    ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, sync_with,
+    tree_of_everything, two, write, xattr,
 };
 
 const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };

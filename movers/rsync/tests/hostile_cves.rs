@@ -274,6 +274,21 @@ fn cve_2026_29518_a_directory_that_becomes_a_link_before_content_comes_is_not_fo
 }
 
 #[test]
+fn cve_2026_41035_more_extended_attributes_than_there_can_be_are_refused() {
+    for numbers in
+        [[0, i32::MAX].as_slice(), &[0, -1], &[7], &[-1], &[0, 1, i32::MAX, 1], &[0, 1, 5, i32::MAX], &[0, 1, 0, 0]]
+    {
+        let cage = Cage::new();
+        let preamble = b"@RSYNCD: 31.0 md5\ndata\n--server\0-rXe.LsfxCIvu\0--numeric-ids\0.\0data/\0\0\x03md5";
+        let mut bytes = vec![1, 1, b'.', 0, 0, 0, 0, 1, 0, 0];
+        bytes.extend(0o040_755_i32.to_le_bytes());
+        bytes.extend(numbers.iter().flat_map(|number| varint(*number)));
+        assert_malformed(&to_daemon(&cage.destination, &[&preamble[..], &frame(&bytes)].concat()));
+        cage.assert_untouched();
+    }
+}
+
+#[test]
 fn cve_2026_43617_who_a_peer_is_depends_on_no_name_or_address() {
     // There is nothing to say it with: neither access lists nor users. The key alone opens a session.
     let cage = Cage::new();

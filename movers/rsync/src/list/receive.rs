@@ -144,7 +144,9 @@ impl Reading {
             extras.acls = [Some(access), default];
         }
         if layout.xattrs {
+            let before = self.xattrs.memory();
             extras.xattrs = Some(self.xattrs.read(input)?);
+            self.budget.charge(self.xattrs.memory() - before)?;
         }
         Ok(extras)
     }

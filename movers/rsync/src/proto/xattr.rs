@@ -243,7 +243,13 @@ impl XattrTable {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes.len() + self.attributes.len() * size_of::<Stored>() + self.ends.len() * size_of::<u32>() > MAX_TABLE
+        self.memory() > MAX_TABLE
+    }
+
+    /// Bytes of memory that the table takes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.attributes.len() * size_of::<Stored>() + self.ends.len() * size_of::<u32>()
     }
 
     fn end_set(&mut self) {

@@ -151,8 +151,14 @@ fn hold<R: Read + Send, W: Write>(
         });
         let receiver = receiver.map_err(Error::Resources)?;
         let generated = Generator::new(writer, job, filter).run();
+        if let Err(error) = &generated {
+            // The receiver reads on until the client ends, which waits for us.
+            super::tell(writer, error);
+        }
         let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (received, generated) {
+            // That the client went away follows from what the generator told it.
+            (_, Err(error)) if !matches!(error, Error::Closed | Error::Network(_)) => Err(error),
             // What the receiver met is the cause; that the generator could not go on follows from it.
             (Err(error), _) => Err(error),
             (Ok(()), generated) => generated,
