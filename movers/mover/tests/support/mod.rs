@@ -8,7 +8,9 @@
     reason = "helpers of tests fail their test"
 )]
 
+pub mod cgroup;
 pub mod diskrsync;
+pub mod hostile;
 pub mod proxy;
 pub mod tree;
 pub mod volsync;
@@ -199,6 +201,11 @@ impl Mover {
         String::from_utf8_lossy(&[read("cmdline"), read("environ")].concat()).into_owned()
     }
 
+    /// When memory is short the kernel shall choose this one.
+    pub fn first_to_be_killed(&self) {
+        std::fs::write(format!("/proc/{}/oom_score_adj", self.child.id()), "1000").unwrap();
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -254,12 +261,20 @@ pub struct Mount(PathBuf);
 
 impl Mount {
     pub fn tmpfs(path: &Path, size: &str) -> Self {
-        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "doppel-test"], path);
+        Self::tmpfs_with(path, &format!("size={size}"))
+    }
+
+    pub fn tmpfs_with(path: &Path, options: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", options, "doppel-test"], path);
         Self(path.to_owned())
     }
 
     pub fn resize(&self, size: &str) {
-        mount(&["-o", &format!("remount,size={size}")], &self.0);
+        self.remount(&format!("size={size}"));
+    }
+
+    pub fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}")], &self.0);
     }
 }
 

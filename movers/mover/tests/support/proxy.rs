@@ -18,6 +18,8 @@ pub enum Then {
     GoOn,
     /// It is cut.
     Cut,
+    /// Both ends get a reset, as of a firewall that has forgotten the connection.
+    Reset,
 }
 
 impl Proxy {
@@ -63,10 +65,20 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut gate: Option<Gate>) {
         count += length as u64;
         if let Some((_, reach, resume)) = gate.take_if(|(stop_at, ..)| count >= *stop_at) {
             let _ = reach.send(());
-            // Without an answer the test is over.
-            if let Ok(Then::Cut) | Err(_) = resume.recv() {
-                let _ = from.shutdown(Shutdown::Both);
-                break;
+            match resume.recv() {
+                Ok(Then::GoOn) => {}
+                Ok(Then::Reset) => {
+                    // A connected socket that is connected to nothing sends a reset (tcp(7)).
+                    for end in [&from, &to] {
+                        let _ = rustix::net::connect_unspec(end);
+                    }
+                    return;
+                }
+                // Without an answer the test is over.
+                Ok(Then::Cut) | Err(_) => {
+                    let _ = from.shutdown(Shutdown::Both);
+                    break;
+                }
             }
         }
         if to.write_all(&buffer[..length]).is_err() {
