@@ -32,6 +32,7 @@ use doppel_volume::monitor::Monitor;
 use doppel_volume::tree::Tree;
 
 use crate::failure::Failure;
+use crate::memory;
 use crate::progress::Counters;
 use crate::run::{Ended, FAREWELL, Reason, Switch};
 use ledger::{Ledger, Then};
@@ -41,7 +42,13 @@ pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &
     match listen(request, work, switch) {
         Ok((opened, listener)) => {
             let volume = match &opened {
-                Opened::Tree(tree) => Receiver::Tree(Modules::new(tree, work.empty_source)),
+                Opened::Tree(tree) => {
+                    let modules = Modules::new(tree, work.empty_source);
+                    Receiver::Tree(match memory::for_list() {
+                        Some(bytes) => modules.with_list_memory(bytes),
+                        None => modules,
+                    })
+                }
                 Opened::Device(device) => Receiver::Device(device),
             };
             let destination = Destination {

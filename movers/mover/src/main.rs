@@ -18,6 +18,7 @@ mod destination;
 mod device;
 mod display;
 mod failure;
+mod memory;
 mod progress;
 mod run;
 mod settings;
