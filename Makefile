@@ -66,6 +66,10 @@ test: image-and-programs check ## Every test: units, movers against stock peers,
 test-clusters: prerequisites ## The program of tests/cluster on clusters of its own: killed, cleaned up, faulty on demand
 	cd tests/cluster && go test -tags cluster -count 1 -timeout 30m ./live
 
+.PHONY: fuzz
+fuzz: ## Fuzz what peers can reach, each target for FUZZ_SECONDS (60)
+	fuzz/run
+
 .PHONY: bench-sync
 bench-sync: image-and-programs ## Seconds from a manual trigger to lastManualSync, cluster to cluster
 	bench/sync

@@ -492,7 +492,7 @@ fn cve_2026_53801_what_a_link_leads_to_is_not_even_listed() {
     let first = [client_preamble(true), frame(&[0; 4]), frame(&list(&["./", "d/", "d/sub/"]))].concat();
     // The directory cannot be opened to read it, so that only whoever does not look for links first would get there.
     std::fs::set_permissions(&canary, PermissionsExt::from_mode(0o711)).unwrap();
-    let cage = cage.as_it_is();
+    let cage = cage.renewed();
     let served = serve_meanwhile(&cage, first, frame(&done(4)), move || {
         std::fs::remove_dir_all(root.join("d")).unwrap();
         symlink(&canary, root.join("d")).unwrap();

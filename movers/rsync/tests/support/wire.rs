@@ -207,8 +207,8 @@ impl Cage {
         Self { directory, destination, canary, before }
     }
 
-    /// From here on.
-    pub fn as_it_is(self) -> Self {
+    /// What it must stay like is what it is now.
+    pub fn renewed(self) -> Self {
         Self { before: describe(&self.canary), ..self }
     }
 
