@@ -82,6 +82,10 @@ bench-rsync: prerequisites build ## Side by side with rsync and stunnel as VolSy
 bench-block: prerequisites build ## Block devices side by side with diskrsync and stunnel as VolSync runs them
 	bench/block
 
+.PHONY: bench-memory
+bench-memory: prerequisites build ## Memory of both movers with up to 1,000,000 files
+	bench/memory
+
 .PHONY: crds
 crds: ## Write the generated CRDs
 	cargo run --locked -q -p doppel -- crds >crds/crds.yaml

@@ -1,5 +1,6 @@
 """What the benchmarks share: processes whose CPU time is counted together, results, and the table."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 
 CGROUP_V1 = "/sys/fs/cgroup/cpuacct"
 CGROUP_V2 = "/sys/fs/cgroup"
@@ -19,7 +21,9 @@ class Group:
 
     SAMPLE_SECONDS = 0.02
 
-    def __init__(self, name):
+    def __init__(self, name, memory=None):
+        """`memory` tells the MiB of a process: what it holds now, unless another function is given."""
+        self.memory = memory or rss
         self.version1 = os.path.isdir(CGROUP_V1)
         base = CGROUP_V1 if self.version1 else CGROUP_V2
         self.path = os.path.join(base, f"doppel-bench-{os.getpid()}-{name}")
@@ -27,7 +31,7 @@ class Group:
             os.mkdir(self.path)
         except OSError as error:
             sys.exit(f"make the control group {self.path}: {error}; CPU time is counted in one, which needs root")
-        self.peak_rss = 0
+        self.peak = 0
         self.over = threading.Event()
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
@@ -40,7 +44,7 @@ class Group:
             with open(procs, "w") as file:
                 file.write(str(os.getpid()))
 
-        return subprocess.Popen(command, preexec_fn=enter, stdin=subprocess.DEVNULL, **options)
+        return subprocess.Popen(command, preexec_fn=enter, **{"stdin": subprocess.DEVNULL, **options})
 
     def seconds(self):
         if self.version1:
@@ -52,7 +56,7 @@ class Group:
     def watch(self):
         while not self.over.wait(self.SAMPLE_SECONDS):
             with open(os.path.join(self.path, "cgroup.procs")) as file:
-                self.peak_rss = max(self.peak_rss, sum(map(rss, file.read().split())))
+                self.peak = max(self.peak, sum(map(self.memory, file.read().split())))
 
     def close(self):
         """Removes the group once its last process is gone; returns its CPU seconds and the most MiB it ever held."""
@@ -67,16 +71,25 @@ class Group:
         self.watcher.join()
         seconds = self.seconds()
         os.rmdir(self.path)
-        return seconds, self.peak_rss
+        return seconds, self.peak
 
 
 def rss(pid):
     """The resident MiB of a process, none of one that is gone or is still this script on its way to be another program."""
+    return status(pid, "VmRSS")
+
+
+def high_water(pid):
+    """The most that a process ever held, by the same rule."""
+    return status(pid, "VmHWM")
+
+
+def status(pid, field):
     try:
         if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable):
             return 0
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        with open(f"/proc/{pid}/status") as file:
+            return next((int(line.split()[1]) / 2**10 for line in file if line.startswith(field)), 0)
     except OSError:
         return 0
 
@@ -85,6 +98,18 @@ def wait(process, what, expected=0):
     """Waits for a process and expects it to end with this code, or with any if that is None."""
     if process.wait() != expected and expected is not None:
         sys.exit(f"{what} ended with {process.returncode}")
+
+
+@contextlib.contextmanager
+def tmpfs(path):
+    """An empty file system in memory: creating files just after deleting as many costs a multiple on ext4."""
+    os.mkdir(path)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16g,nr_inodes=0,mode=755", "doppel-bench", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+        os.rmdir(path)
 
 
 def machine():
@@ -97,29 +122,44 @@ def machine():
     return f"{os.cpu_count()} cores, {model}, Linux {platform.release()}"
 
 
+class Gate(typing.NamedTuple):
+    """What a figure may be at most: the ratio to theirs, or ours itself where there is nothing to compare it with.
+
+    A missed must fails the benchmark. The aim is where we want to be, the floor what arithmetic on the costs of single
+    steps (reading, encrypting, writing) says that nobody can beat.
+    """
+
+    must: float
+    aim: float | None = None
+    floor: float | None = None
+
+
 class Results:
-    """Pairs of measurements of one benchmark, by case and metric."""
+    """Measurements of one benchmark, by case, metric, and what ours are compared with."""
 
-    def __init__(self, bench, musts):
-        self.bench, self.musts, self.pairs = bench, musts, {}
+    def __init__(self, bench, gates, peer=None):
+        self.bench, self.gates, self.peer, self.runs = bench, gates, peer, {}
 
-    def add(self, case, metric, ours, theirs):
-        self.pairs.setdefault((case, metric), []).append((ours, theirs))
+    def add(self, case, metric, ours, theirs=None, against=None):
+        """One measurement of ours, and theirs of the same minute: the peer's, or those of what it says."""
+        self.runs.setdefault((case, metric, against or self.peer), []).append((ours, theirs))
 
     def rows(self):
-        """One row per case and metric: medians, and the median of the pairs' ratios."""
-        for (case, metric), pairs in self.pairs.items():
-            ours, theirs = (statistics.median(column) for column in zip(*pairs))
-            ratios = [mine / other for mine, other in pairs if other]
+        """One row each: medians, and the median of the pairs' ratios."""
+        for (case, metric, against), runs in self.runs.items():
+            ours, theirs = zip(*runs)
+            ratios = [mine / other for mine, other in runs if other]
+            gate = self.gates.get((case, metric) if against == self.peer else (case, metric, against))
             yield {
                 "bench": self.bench,
                 "case": case,
                 "metric": metric,
-                "ours": round(ours, 3),
-                "theirs": round(theirs, 3),
+                "ours": round(statistics.median(ours), 3),
+                "theirs": round(statistics.median(theirs), 3) if ratios else None,
+                "against": against if ratios else None,
                 "ratio": round(statistics.median(ratios), 3) if ratios else None,
-                "must": self.musts.get((case, metric)),
-                "n": len(pairs),
+                **(gate or Gate(None))._asdict(),
+                "n": len(runs),
             }
 
     def report(self, file):
@@ -128,18 +168,25 @@ class Results:
         here = machine()
         os.makedirs(os.path.dirname(file), exist_ok=True)
         missed = []
-        print(f"\n{'case':<14}{'metric':<20}{'ours':>10}{'theirs':>10}{'ratio':>8}{'must':>8}")
+        columns = ["ours", "theirs", "ratio", "must", "aim", "floor"]
+        print(f"\n{'case':<30}{'metric':<16}" + "".join(f"{column:>9}" for column in columns) + "  against")
         with open(file, "a") as out:
             for row in self.rows():
-                must, ratio = row["must"], row["ratio"]
-                bad = must is not None and (ratio is None or ratio > must)
-                if bad:
+                verdict = judge(row)
+                if verdict == "MISSED":
                     missed.append(row)
-                print(
-                    f"{row['case']:<14}{row['metric']:<20}{row['ours']:>10.2f}{row['theirs']:>10.2f}"
-                    f"{'' if ratio is None else f'{ratio:.2f}':>8}{'' if must is None else f'{must:.2f}':>8}"
-                    f"{'  MISSED' if bad else ''}"
-                )
+                numbers = "".join("%9s" % ("" if row[column] is None else f"{row[column]:.2f}") for column in columns)
+                print(f"{row['case']:<30}{row['metric']:<16}{numbers}  {row['against'] or '':<22}  {verdict}".rstrip())
                 out.write(json.dumps({**row, "date": stamp, "machine": here}) + "\n")
         print(f"\n{here}; appended to {os.path.relpath(file)}")
         return missed
+
+
+def judge(row):
+    """What a row's gate says of it; nothing where there is none."""
+    if row["must"] is None:
+        return ""
+    figure = row["ours"] if row["ratio"] is None else row["ratio"]
+    if figure > row["must"]:
+        return "MISSED"
+    return "aim reached" if row["aim"] is not None and figure <= row["aim"] else "met"
