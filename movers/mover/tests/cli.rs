@@ -131,3 +131,12 @@ fn a_request_that_is_not_understood_is_a_usage_error_and_leaves_a_report() {
         .end();
     assert!(ended.code == Some(2) && ended.said.contains(REQUEST_ENV), "{}", ended.said);
 }
+
+/// The setting that leaves it out is a variable of the build (docs/adr/0005-randomness-from-the-kernel.md).
+#[test]
+fn the_mover_gathers_no_entropy_of_its_own_at_its_start() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_doppel-mover")).unwrap();
+    let has = |symbol: &[u8]| program.windows(symbol.len()).any(|window| window == symbol);
+    assert!(has(b"RAND_bytes"), "symbols were stripped, nothing can be told");
+    assert!(!has(b"jent_read_entropy"), "jitter entropy was compiled in: .cargo/config.toml was not read");
+}
