@@ -169,14 +169,14 @@ class Results:
         os.makedirs(os.path.dirname(file), exist_ok=True)
         missed = []
         columns = ["ours", "theirs", "ratio", "must", "aim", "floor"]
-        print(f"\n{'case':<30}{'metric':<16}" + "".join(f"{column:>9}" for column in columns) + "  against")
+        print(f"\n{'case':<34}{'metric':<16}" + "".join(f"{column:>9}" for column in columns) + "  against")
         with open(file, "a") as out:
             for row in self.rows():
                 verdict = judge(row)
                 if verdict == "MISSED":
                     missed.append(row)
                 numbers = "".join("%9s" % ("" if row[column] is None else f"{row[column]:.2f}") for column in columns)
-                print(f"{row['case']:<30}{row['metric']:<16}{numbers}  {row['against'] or '':<22}  {verdict}".rstrip())
+                print(f"{row['case']:<34}{row['metric']:<16}{numbers}  {row['against'] or '':<22}  {verdict}".rstrip())
                 out.write(json.dumps({**row, "date": stamp, "machine": here}) + "\n")
         print(f"\n{here}; appended to {os.path.relpath(file)}")
         return missed
