@@ -132,7 +132,7 @@ fn a_request_that_is_not_understood_is_a_usage_error_and_leaves_a_report() {
     assert!(ended.code == Some(2) && ended.said.contains(REQUEST_ENV), "{}", ended.said);
 }
 
-/// The setting that leaves it out is a variable of the build (docs/adr/0005-randomness-from-the-kernel.md).
+/// The setting that leaves it out is a variable of the build (docs/adr/0006-randomness-from-the-kernel.md).
 #[test]
 fn the_mover_gathers_no_entropy_of_its_own_at_its_start() {
     let program = std::fs::read(env!("CARGO_BIN_EXE_doppel-mover")).unwrap();
