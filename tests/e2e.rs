@@ -5,6 +5,7 @@ mod e2e {
     mod block;
     mod clusters;
     mod conditions;
+    mod fidelity;
     mod interruptions;
     mod pair;
 }

@@ -114,7 +114,7 @@ impl Direction {
     pub fn shares_claim(&self) -> bool {
         match self {
             Self::Source { copy, .. } => *copy == SourceCopy::Direct,
-            Self::Destination { target: Target::Existing(_), .. } => true,
+            Self::Destination { target: Target::Existing { claim: _, mode: _ }, .. } => true,
             Self::Destination { publish, .. } => *publish == Publish::Direct,
         }
     }

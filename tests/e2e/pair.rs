@@ -29,8 +29,8 @@ impl Pair {
         Self::with(namespace, Movers::Ordinary)
     }
 
-    /// The same, with movers of this kind.
-    pub(super) fn with(namespace: &str, movers: Movers) -> Self {
+    /// Namespaces for movers of this kind, with nothing in them.
+    pub(super) fn namespaces(namespace: &str, movers: Movers) -> Self {
         clusters::up();
         let pair = Self { namespace: namespace.to_owned(), movers };
         for cluster in Cluster::BOTH {
@@ -40,30 +40,23 @@ impl Pair {
                 cluster.kubectl(&["annotate", "namespace", namespace, "volsync.backube/privileged-movers=true"]);
             }
         }
+        pair
+    }
+
+    /// As [`Pair::new`], with movers of this kind.
+    pub(super) fn with(namespace: &str, movers: Movers) -> Self {
+        let pair = Self::namespaces(namespace, movers);
         pair.apply(Cluster::A, &json!([claim("data", &Value::Null), pod("writer", "data")]));
         pair.wait_for_pod(Cluster::A, "writer");
-<<<<<<< HEAD
         let section = json!({"copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
             "serviceType": "LoadBalancer", "moverSecurityContext": pair.security()});
         pair.apply(Cluster::B, &json!([object("ReplicationDestination", &json!({"rsyncTLS": section}))]));
-=======
-        let security: Value = serde_json::from_str(SECURITY).unwrap();
-        pair.apply(
-            Cluster::B,
-            &json!([object(
-                "ReplicationDestination",
-                &json!({"rsyncTLS": {
-            "copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
-            "serviceType": "LoadBalancer", "moverSecurityContext": security}})
-            )]),
-        );
         pair.bring_the_key();
         pair
     }
 
     /// Waits for the destination's address and key, and brings the key to the source's cluster.
     pub(super) fn bring_the_key(&self) {
->>>>>>> 684cd6e (operator: block volumes with rsyncTLS)
         until("the destination's address and key", 60, || {
             let told = self.status(Cluster::B)["rsyncTLS"].clone();
             (told["address"].is_string() && told["keySecret"].is_string()).then_some(()).ok_or_else(|| told.to_string())

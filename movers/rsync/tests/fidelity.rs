@@ -197,7 +197,7 @@ const ROWS: &[Row] = &[
         path: "names",
         make: |path| support::odd_names(path),
         see: |path| {
-            let names = std::fs::read_dir(path).map(|names| names.count()).unwrap_or_default();
+            let names = std::fs::read_dir(path).map(Iterator::count).unwrap_or_default();
             format!("{names} {}", content(&path.join(OsStr::from_bytes(b"\xff\xfe invalid"))))
         },
     },

@@ -128,7 +128,7 @@ fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
         Some("Block") => Some(VolumeMode::Block),
         Some(other) => {
             let why = format!("{other:?} is no volume mode; write Filesystem or Block");
-            return Err(Reason::FieldInvalid { field: "spec.rsyncTLS.volumeMode", why });
+            return Err(Reason::FieldInvalid { field: Section::RSYNC_TLS.field("volumeMode"), why });
         }
     };
     if let Some(claim) = name(destination_pvc.as_ref()) {

@@ -57,7 +57,7 @@ fn a_mover_starts_on_the_node_of_the_pod_that_uses_its_volume_and_tolerates_what
 fn a_destination_that_writes_into_a_volume_in_use_starts_beside_its_user() {
     let mut wish = running(destination(Publish::Snapshot { class: None }));
     let crate::model::replication::Direction::Destination { target, .. } = &mut wish.direction else { panic!() };
-    *target = Target::Existing("data".to_owned());
+    *target = Target::Existing { claim: "data".to_owned(), mode: None };
     let mut world = ready(&wish).with_user("data", "web-0", Some("n1"), PodState::Running);
     world.0.claim = Some(claim("data", Ownership::Nobody));
     assert_eq!(started(&plan(&wish, &world.0, now())).placement.as_ref().unwrap().node, "n1");
@@ -79,7 +79,8 @@ fn nothing_decides_about_the_node_where_the_volume_is_not_shared_or_can_be_anywh
 #[test]
 fn of_several_pods_the_one_that_holds_the_volume_longest_decides() {
     let wish = direct();
-    let table: [(&[(&str, Option<&str>, PodState)], &str); 4] = [
+    type Pods<'p> = &'p [(&'p str, Option<&'p str>, PodState)];
+    let table: [(Pods<'_>, &str); 4] = [
         (&[("a", Some("n1"), PodState::Pending), ("b", Some("n2"), PodState::Running)], "n2"),
         (&[("a", None, PodState::Pending), ("b", Some("n2"), PodState::Pending)], "n2"),
         (&[("a", Some("n1"), PodState::Ending), ("b", Some("n2"), PodState::Pending)], "n2"),
