@@ -30,7 +30,7 @@ pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> 
     let security_context = security_context(run)?;
     let (affinity, tolerations) = placement::build(run)?;
     let mut volumes = vec![data_volume(run), key_volume(run, &security_context)];
-    let mut mounts = vec![mount("keys", KEYS_PATH)];
+    let mut mounts = vec![VolumeMount { read_only: Some(true), ..mount("keys", KEYS_PATH) }];
     if run.mode == VolumeMode::Filesystem {
         mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount("data", DATA_PATH) });
     }
