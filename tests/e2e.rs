@@ -2,10 +2,8 @@
 
 #[cfg(test)]
 mod e2e {
-    mod block;
     mod clusters;
     mod conditions;
-    mod fidelity;
     mod interruptions;
     mod pair;
 }
