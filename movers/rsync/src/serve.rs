@@ -6,7 +6,7 @@
 //! flows while requests are still being made; and the receiver never writes to the peer, so that it always drains what
 //! the peer sends: two full directions cannot block each other.
 //!
-//! Before its module is accepted the daemon says the line `doppel 1`, which rsync prints like any message of the day,
+//! Before its module is accepted the daemon says the line `doppel 1`, with its extras, which rsync prints like any message of the day,
 //! and by which a Doppel knows that links need no disguise and that errors can be taken apart.
 
 mod attributes;
@@ -17,6 +17,7 @@ mod entries;
 mod extras;
 mod generator;
 mod links;
+mod partial;
 mod receiver;
 mod session;
 mod shared;
@@ -110,7 +111,7 @@ pub fn serve<R: Read + Send, W: Write>(
         return Ok(Served::Listing);
     }
     let (agreed, parsed) = server::negotiate(&mut reader, &mut writer, protocol)?;
-    if parsed.arguments.doppel {
+    if parsed.arguments.doppel.is_some() {
         reader.messages().peer = Peer::Doppel;
     }
     if let Some(refused) = parsed.refused {
@@ -174,7 +175,7 @@ fn tell<W: Write>(writer: &mut Writer<W>, error: &Error) -> bool {
         Error::Malformed(_) => exit::PROTOCOL,
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
-        Error::EmptySource { .. } => return false,
+        Error::EmptySource { .. } | Error::CannotVerify => return false,
         Error::Refused(_)
         | Error::NotTaken(_)
         | Error::TooLarge { .. }
