@@ -11,7 +11,7 @@ use doppel_contract::{LeftOut, Line};
 use doppel_volume::metadata::Kind;
 
 use crate::error::Error;
-use crate::list::receive::{IdNames, Received};
+use crate::list::receive::{IdNames, Limits, Received};
 use crate::proto::arguments::{Arguments, Keep};
 use crate::push::scan::layout;
 use crate::push::{Connection, DATA};
@@ -87,7 +87,7 @@ pub fn look<R: Read, W: Write>(connection: Connection<R, W>, path: &[u8]) -> Res
     writer.put(&0_i32.to_le_bytes())?;
     writer.flush()?;
     let ids = IdNames { follow: false, root_is_named: false };
-    let received = Received::read(&mut reader, layout(&keep, daemon.protocol), ids)?;
+    let received = Received::read(&mut reader, layout(&keep, daemon.protocol), ids, LIST)?;
     // Nothing of it is wanted: all phases end at once, and so does the session.
     writer.put(&[0; 5])?;
     writer.flush()?;
@@ -98,6 +98,10 @@ pub fn look<R: Read, W: Write>(connection: Connection<R, W>, path: &[u8]) -> Res
     let link = links.find(|entry| received.list.name(entry).bytes() == name);
     Ok(link.map(|entry| received.list.target(entry).to_vec()))
 }
+
+/// One entry is asked for. A path that a daemon takes for a pattern brings along what else matches in its directory, seldom
+/// more than this; 512 bytes are room enough for each.
+const LIST: Limits = Limits { entries: 1 << 16, memory: 32 << 20 };
 
 /// What a daemon says after a list of one is not longer: ends of phases, statistics, perhaps a message.
 const FAREWELL: u64 = 64 * 1024;

@@ -34,10 +34,11 @@ use doppel_volume::tree::Tree;
 
 use crate::error::Error;
 use crate::outcome::{Outcome, Peer};
-use crate::proto::arguments::Refused;
+use crate::proto::arguments::{Arguments, Choice, Refused};
 use crate::proto::frame::Tag;
 use crate::push::Connection;
 use crate::session::server::{self, Module};
+use crate::session::{Agreed, Packing};
 use crate::stream::reader::Reader;
 use crate::stream::writer::Writer;
 
@@ -121,7 +122,7 @@ pub fn serve<R: Read + Send, W: Write>(
     let (named, rest) = arguments.module_and_rest();
     match (module, named, rest) {
         // A decompressor for each of many uploads at a time is memory that nobody needs.
-        (Module::Control, ..) if arguments.compress => {
+        (Module::Control, ..) if packs(&arguments, agreed) => {
             let error = Refused::Option(doppel_contract::Line::new("-z for the module control")).into();
             Err(give_up(&mut reader, &mut writer, error))
         }
@@ -142,6 +143,11 @@ pub fn serve<R: Read + Send, W: Write>(
             Err(give_up(&mut reader, &mut writer, error))
         }
     }
+}
+
+/// Whether content may come packed: as rsync does it, whatever was agreed on then, or as Doppels do.
+fn packs(arguments: &Arguments, agreed: Agreed) -> bool {
+    arguments.compression != Choice::default() || agreed.packing == Packing::Mixed
 }
 
 struct Lock<'m>(&'m AtomicBool);

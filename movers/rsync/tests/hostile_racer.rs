@@ -38,7 +38,7 @@ fn tree(root: &Path, round: u64) {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600 + u32::try_from(round % 8).unwrap()))
                 .unwrap();
         }
-        let mode = if round % 2 == 0 { 0o755 } else { 0o1777 };
+        let mode = if round.is_multiple_of(2) { 0o755 } else { 0o1777 };
         std::fs::set_permissions(root.join(directory(d)), PermissionsExt::from_mode(mode)).unwrap();
     }
     write(&root.join("top"), noise(SECRET.len(), round));

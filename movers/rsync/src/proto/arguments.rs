@@ -88,6 +88,7 @@ impl Default for Choice<Compression> {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "derived, it would be the default of the compression, too")]
 impl Default for Choice<Algorithm> {
     fn default() -> Self {
         Self::Negotiated

@@ -207,11 +207,6 @@ pub struct Weak {
 }
 
 impl Weak {
-    /// Nothing, for a seed of 0.
-    fn seed_bytes(&self) -> &[u8] {
-        if self.seed == 0 { &[] } else { &self.seed_bytes }
-    }
-
     /// The checksum of a block.
     #[must_use]
     pub fn of(block: &[u8]) -> Self {

@@ -1,5 +1,7 @@
 //! Answering the receiver's requests, phase by phase. (rsync-win, transfer specification, 1 to 7.)
 
+mod verify;
+
 use std::io::{Read, Write};
 
 use doppel_contract::{LeftOut, Tally};
@@ -10,7 +12,7 @@ use crate::outcome::Peer;
 use crate::proto::checksum::{BlockSum, FileSum, Strong};
 use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
-use crate::proto::input::{Input, Malformed};
+use crate::proto::input::Malformed;
 use crate::proto::integer::read_count;
 use crate::proto::negotiate::Compatibility;
 use crate::proto::request::{Flags, Item};
@@ -24,7 +26,6 @@ use crate::session::Agreed;
 use crate::stream::messages::text_of;
 use crate::stream::reader::Reader;
 use crate::stream::writer::{MAX_SPACE, Writer};
-use crate::verify;
 
 /// Answers requests.
 pub(crate) struct Sender<R, W, C> {
@@ -188,36 +189,6 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
         }
         self.item = item;
         Ok(())
-    }
-
-    /// The peer tells the checksum of what it has: compares, if that was agreed on.
-    fn verify(&mut self, index: u32) -> Result<(), Error> {
-        let mut item = Item::default();
-        item.read(&mut self.reader)?;
-        if !self.agreed.verifies
-            || item.flags != Flags::CHECKSUM
-            || index >= self.content.len()
-            || !self.content.has_content(index)
-        {
-            return Err(Malformed::unexpected("a request after the last try").into());
-        }
-        let theirs = self.reader.take(self.agreed.checksum.len() as usize)?.to_vec();
-        self.content.reached(index);
-        let differs = match self.content.open(index) {
-            Ok(_) => {
-                let Self { content, writer, .. } = self;
-                let ours = verify::sum(writer, self.agreed.checksum, |space| content.read(space))?;
-                let read = ours.as_ref().map(|_| ()).map_err(|errno| *errno);
-                let consistent = self.content.close(index, read);
-                ours.is_ok_and(|ours| ours != theirs || consistent != Consistent::Yes)
-            }
-            // Why there is nothing to compare with was noted.
-            Err(_) => false,
-        };
-        if differs {
-            self.content.differs(index);
-        }
-        self.tell(IoErrors::default())
     }
 
     /// Repeats the item, with the extended attributes that were asked for.

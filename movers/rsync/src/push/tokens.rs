@@ -116,8 +116,12 @@ impl Tokens {
                     None => packer.insert(Packer::new()?),
                 };
                 self.scratch.clear();
-                packer.go_on(data, |packed| Ok(self.scratch.extend_from_slice(packed)))?;
-                packer.flush(|packed| Ok(self.scratch.extend_from_slice(packed)))?;
+                let mut keep = |packed: &[u8]| {
+                    self.scratch.extend_from_slice(packed);
+                    Ok(())
+                };
+                packer.go_on(data, &mut keep)?;
+                packer.flush(&mut keep)?;
                 if self.scratch.len() >= data.len() {
                     // What was packed is part of the stream, and has to be sent.
                     *skip = SKIP;

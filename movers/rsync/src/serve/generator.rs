@@ -1,8 +1,9 @@
 //! Going through the list: making what can be made here, and asking for the content of what differs.
 
+mod verify;
+
 use std::collections::HashMap;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 
 use doppel_contract::{Line, Phase};
 use doppel_volume::attributes::Object;
@@ -32,7 +33,6 @@ use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::{deletion, entries, links, signature};
 use crate::stream::writer::Writer;
-use crate::verify;
 
 /// Goes through the list.
 pub(super) struct Generator<'g, W> {
@@ -315,33 +315,6 @@ impl<'g, W: Write> Generator<'g, W> {
         let Some(entry) = self.job.received.list.get(index) else { return Ok(()) };
         self.job.shared.set(index, State::Requested);
         self.request(index, entry, Flags::TIME, true, true)
-    }
-
-    /// Tells the client the checksum of every file that is stored now, for it to compare.
-    fn verify(&mut self) -> Result<(), Error> {
-        let (list, shared) = (&self.job.received.list, self.job.shared);
-        let mut files = Dirs::new(self.job.tree);
-        for (index, entry) in list.entries().filter(|(_, entry)| entry.is_active() && entry.kind() == Kind::File) {
-            if shared.state(index) != State::Stored {
-                continue;
-            }
-            let file = files.open(list.directory(entry.parent)).and_then(|dir| open_file(dir, list.name(entry)));
-            let read =
-                |file: OwnedFd| verify::sum(self.writer, self.job.agreed.checksum, |space| verify::read(&file, space));
-            match file.map_or_else(|errno| Ok(Err(errno)), read)? {
-                Ok(sum) => {
-                    self.put(|outgoing, out| {
-                        outgoing.write(out, Index::Entry(index));
-                        Item::new(Flags::CHECKSUM).write(out);
-                        out.extend(sum);
-                    })?;
-                }
-                Err(errno) => {
-                    self.leave_out(index, entry, Line::new(format!("verify: {}", std::io::Error::from(errno))));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Asks for content, with a description of the old one if there is one to compare with.

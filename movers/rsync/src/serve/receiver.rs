@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use doppel_contract::Line;
 use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
+use doppel_volume::metadata::Kind;
 use doppel_volume::replace::NewFile;
 use doppel_volume::tree::{metadata_at, metadata_of};
 use rustix::io::Errno;
@@ -277,10 +278,10 @@ impl Content<'_> {
             };
             if let Ok(new) = &mut self.new {
                 self.sum.update(data);
-                if let Err(errno) = new.append(data) {
-                    if let Ok(new) = std::mem::replace(&mut self.new, Err(errno)) {
-                        new.discard();
-                    }
+                if let Err(errno) = new.append(data)
+                    && let Ok(new) = std::mem::replace(&mut self.new, Err(errno))
+                {
+                    new.discard();
                 }
             }
         }
