@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::clusters::{self, Cluster};
-use super::pair::{Pair, object};
+use super::clusters::Cluster;
+use super::pair::{Movers, Pair, object};
 
 const MIB: u64 = 1 << 20;
 
@@ -32,7 +32,7 @@ fn a_block_volume_becomes_a_block_volume_and_only_what_changes_is_sent_again() {
 
 #[test]
 fn a_claim_that_is_not_the_device_that_the_field_says_is_named_with_the_field() {
-    let pair = namespaces("e2e-block-refusals");
+    let pair = Pair::in_namespaces("e2e-block-refusals", Movers::Privileged);
     let spec = json!({"rsyncTLS": {"copyMethod": "Direct", "destinationPVC": "files", "volumeMode": "Block"}});
     let files = claim("files", "Filesystem", &Value::Null);
     pair.apply(Cluster::B, &json!([files, object("ReplicationDestination", &spec)]));
@@ -52,22 +52,11 @@ fn a_destination_that_is_too_small_is_told_with_both_sizes() {
 
 /// A block volume of 64 MiB in a with a pod that may write to it, a destination in b, its key in a.
 fn pair(namespace: &str, capacity: &str) -> Pair {
-    let pair = namespaces(namespace);
+    let pair = Pair::in_namespaces(namespace, Movers::Privileged);
     pair.apply(Cluster::A, &json!([claim("data", "Block", &Value::Null), pod("writer", "data")]));
     pair.wait_for_pod(Cluster::A, "writer");
     pair.apply(Cluster::B, &json!([destination(capacity)]));
     pair.bring_the_key();
-    pair
-}
-
-fn namespaces(namespace: &str) -> Pair {
-    clusters::up();
-    let pair = Pair { namespace: namespace.to_owned() };
-    for cluster in Cluster::BOTH {
-        cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found"]);
-        cluster.kubectl(&["create", "namespace", namespace]);
-        cluster.kubectl(&["annotate", "namespace", namespace, "volsync.backube/privileged-movers=true"]);
-    }
     pair
 }
 

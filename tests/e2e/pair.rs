@@ -31,8 +31,19 @@ impl Pair {
 
     /// The same, with movers of this kind.
     pub(super) fn with(namespace: &str, movers: Movers) -> Self {
+        let pair = Self::in_namespaces(namespace, movers);
+        pair.apply(Cluster::A, &json!([claim("data", &Value::Null), pod("writer", "data")]));
+        pair.wait_for_pod(Cluster::A, "writer");
+        let section = json!({"copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
+            "serviceType": "LoadBalancer", "moverSecurityContext": pair.security()});
+        pair.apply(Cluster::B, &json!([object("ReplicationDestination", &json!({"rsyncTLS": section}))]));
+        pair.bring_the_key();
+        pair
+    }
+
+    /// Nothing but the namespaces.
+    pub(super) fn in_namespaces(namespace: &str, movers: Movers) -> Self {
         clusters::up();
-        let pair = Self { namespace: namespace.to_owned(), movers };
         for cluster in Cluster::BOTH {
             cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found"]);
             cluster.kubectl(&["create", "namespace", namespace]);
@@ -40,30 +51,11 @@ impl Pair {
                 cluster.kubectl(&["annotate", "namespace", namespace, "volsync.backube/privileged-movers=true"]);
             }
         }
-        pair.apply(Cluster::A, &json!([claim("data", &Value::Null), pod("writer", "data")]));
-        pair.wait_for_pod(Cluster::A, "writer");
-<<<<<<< HEAD
-        let section = json!({"copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
-            "serviceType": "LoadBalancer", "moverSecurityContext": pair.security()});
-        pair.apply(Cluster::B, &json!([object("ReplicationDestination", &json!({"rsyncTLS": section}))]));
-=======
-        let security: Value = serde_json::from_str(SECURITY).unwrap();
-        pair.apply(
-            Cluster::B,
-            &json!([object(
-                "ReplicationDestination",
-                &json!({"rsyncTLS": {
-            "copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
-            "serviceType": "LoadBalancer", "moverSecurityContext": security}})
-            )]),
-        );
-        pair.bring_the_key();
-        pair
+        Self { namespace: namespace.to_owned(), movers }
     }
 
     /// Waits for the destination's address and key, and brings the key to the source's cluster.
     pub(super) fn bring_the_key(&self) {
->>>>>>> 684cd6e (operator: block volumes with rsyncTLS)
         until("the destination's address and key", 60, || {
             let told = self.status(Cluster::B)["rsyncTLS"].clone();
             (told["address"].is_string() && told["keySecret"].is_string()).then_some(()).ok_or_else(|| told.to_string())
