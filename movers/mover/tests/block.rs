@@ -1,6 +1,6 @@
 //! Block devices, with a Doppel or with VolSync at the other end.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod support;
 

@@ -74,7 +74,7 @@ fn stays(target: &[u8], depth: usize) -> bool {
 /// Looks at a link in the module `data`: where it leads, if there is such a link.
 ///
 /// # Errors
-/// When the session failed.
+/// When the session failed, or the daemon could not look itself: there is nothing at the path, or it cannot be read.
 pub fn look<R: Read, W: Write>(connection: Connection<R, W>, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let mut reader = Reader::new(connection.reader);
     let mut writer = Writer::new(connection.writer);
@@ -92,6 +92,11 @@ pub fn look<R: Read, W: Write>(connection: Connection<R, W>, path: &[u8]) -> Res
     writer.put(&[0; 5])?;
     writer.flush()?;
     reader.drain(FAREWELL);
+    let report = reader.messages();
+    if report.problems.count > 0 {
+        // As rsync ends when it could not read something.
+        return Err(Error::PeerFailed { code: 23, text: report.first_problem() });
+    }
     // A path that a daemon takes for a pattern may bring others along.
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let mut links = received.list.entries().map(|(_, entry)| entry).filter(|entry| entry.kind() == Kind::Symlink);

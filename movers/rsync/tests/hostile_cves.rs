@@ -12,7 +12,7 @@ use std::time::Duration;
 use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
-use doppel_rsync::proto::arguments::Arguments;
+use doppel_rsync::proto::arguments::{Arguments, Choice};
 use doppel_rsync::proto::entry::{EntryEncoder, HardLink, WireEntry};
 use doppel_rsync::proto::frame::{IoErrors, Tag};
 use doppel_rsync::proto::index::{Index, IndexCoder};
