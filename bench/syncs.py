@@ -15,6 +15,9 @@ import time
 from common import Group, wait
 
 
+GENERATOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gen_dataset.py")
+
+
 def write_key(directory):
     """A file with a pre-shared key, as both kinds of movers read it."""
     path = os.path.join(directory, "psk.txt")
@@ -23,21 +26,27 @@ def write_key(directory):
     return path
 
 
-def doppel(mover, source, destination, key, memory=None):
+def direct(port):
+    """The way from a source to a destination that listens on this port: none but loopback."""
+    return port
+
+
+def doppel(mover, source, destination, key, memory=None, way=direct):
     """One sync with two movers; `memory` as in Group."""
     port = str(free_port())
     near, far = Group("source", memory), Group("destination", memory)
-    common = ["--key-file", key, "--port", port, "--volume"]
-    receiver = far.popen([mover, "rsync-tls", "destination", *common, destination], **QUIET)
+    common = ["--key-file", key, "--volume"]
+    receiver = far.popen([mover, "rsync-tls", "destination", "--port", port, *common, destination], **QUIET)
     wait_for_port(port)
     begin = time.monotonic()
-    sender = near.popen([mover, "rsync-tls", "source", "--address", "127.0.0.1", *common, source], **QUIET)
+    address = ["--address", "127.0.0.1", "--port", str(way(port))]
+    sender = near.popen([mover, "rsync-tls", "source", *address, *common, source], **QUIET)
     wait(sender, "the source")
     wait(receiver, "the destination")
     return measured(time.monotonic() - begin, near, far)
 
 
-def volsync(work, source, destination, key):
+def volsync(work, source, destination, key, way=direct):
     """One sync as VolSync's scripts do it, without their sleeps."""
     near, far = Group("source"), Group("destination")
     with tempfile.TemporaryDirectory(dir=work) as scratch:
@@ -46,7 +55,7 @@ def volsync(work, source, destination, key):
         rsyncd = write(scratch, "rsyncd.conf", RSYNCD.format(scratch=scratch, volume=destination, control=control))
         back, front = free_port(), free_port()
         server = write(scratch, "server.conf", SERVER.format(port=back, key=key, rsyncd=rsyncd))
-        client = write(scratch, "client.conf", CLIENT.format(port=front, key=key, back=back))
+        client = write(scratch, "client.conf", CLIENT.format(port=front, key=key, back=way(back)))
         server = far.popen(["stunnel", server], **QUIET)
         wait_for_port(back)
         begin = time.monotonic()
@@ -164,3 +173,13 @@ def wait_for_port(port):
         except OSError:
             time.sleep(0.005)
     sys.exit(f"nobody listens on port {port}")
+
+
+def generate(kind, root, scale, mutate=None):
+    command = [sys.executable, GENERATOR, kind, root, "--scale", str(scale)]
+    subprocess.run(command + (["--mutate", str(mutate)] if mutate else []), check=True)
+
+
+def digest(root):
+    command = [sys.executable, GENERATOR, "digest", root]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
