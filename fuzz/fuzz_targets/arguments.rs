@@ -4,7 +4,7 @@
 use doppel_rsync::proto::arguments::{self, Arguments};
 use doppel_rsync::proto::filter::Filter;
 use doppel_rsync::proto::negotiate::{
-    Compatibility, agree_on_checksum, agree_on_compression, checksum_names, read_string,
+    COMPRESSION_NAMES, Compatibility, agree_on_checksum, agree_on_compression, checksum_names, read_string,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(names) = read_string(&mut input) {
         let _ = agree_on_checksum(names, checksum_names().as_bytes());
-        let _ = agree_on_compression(names, b"zstd none");
+        let _ = agree_on_compression(names, COMPRESSION_NAMES.as_bytes());
     }
     if let Ok(filter) = Filter::read(&mut input) {
         let mut out = Vec::new();

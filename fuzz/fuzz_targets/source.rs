@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_fuzz::{Volume, daemon_preamble, framed};
 use doppel_rsync::push::{Connection, PushOptions, push};
 use doppel_volume::monitor::Silent;
@@ -25,6 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let tree = Tree::open(volume.root()).expect("the volume");
     let connection = Connection { reader: &said[..], writer: std::io::sink() };
-    let _ = push(connection, &tree, &PushOptions { empty_source: EmptySource::Refuse }, &Silent);
+    // The daemon of this preamble is rsync; one that says it is a Doppel is made up.
+    let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
+    let _ = push(connection, &tree, &options, &Silent);
     volume.assert_untouched();
 });

@@ -17,7 +17,9 @@ pub use exit::ExitCode;
 pub use line::Line;
 pub use progress::{Phase, Progress};
 pub use report::{Fault, LeftOut, Problem, Report, Retry, Tally, Verdict};
-pub use request::{DeviceVolume, EmptySource, Request, RsyncTlsDestination, RsyncTlsSource, Volume, Work};
+pub use request::{
+    DeviceVolume, EmptySource, Request, RsyncTlsDestination, RsyncTlsSource, Verification, Volume, Work,
+};
 
 /// The environment variable that holds the JSON of a [`Request`].
 pub const REQUEST_ENV: &str = "DOPPEL_REQUEST";

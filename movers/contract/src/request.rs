@@ -67,6 +67,9 @@ pub struct RsyncTlsSource {
     pub key_file: PathBuf,
     /// What to do when the volume is empty.
     pub empty_source: EmptySource,
+    /// Whether both ends are compared in the end. Only a Doppel at the other end can do that.
+    #[serde(default, skip_serializing_if = "Verification::is_none")]
+    pub verification: Verification,
 }
 
 /// A destination of rsync over TLS.
@@ -91,6 +94,23 @@ pub enum EmptySource {
     Refuse,
     /// The destination becomes empty too.
     Accept,
+}
+
+/// Whether a copy is compared with its source once it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verification {
+    /// The protocol's own checksums, of everything that is sent, are enough.
+    #[default]
+    None,
+    /// Every file is read at both ends, whether it was sent or was there, and the checksums are compared.
+    Checksums,
+}
+
+impl Verification {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,9 @@ pub(crate) enum RsyncTls {
         /// The destination's port
         #[arg(long, value_name = "PORT", default_value = "8000")]
         port: NonZeroU16,
+        /// Read every file at both ends once everything is sent, and compare; the destination must be a Doppel too
+        #[arg(long)]
+        verify: bool,
     },
     /// Wait for a source and become like it: what the source does not have is deleted or overwritten here
     #[command(after_help = "Example:\n  \

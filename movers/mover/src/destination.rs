@@ -192,7 +192,9 @@ impl Destination<'_> {
                         format!("the last transfer left out {count} entries, the first of them {path}: {why}");
                     Failure::new(Fault::Volume, Retry::Later, message)
                 });
-                self.ledger().data_ends(outcome)
+                let (complete, mut ledger) = (outcome.complete, self.ledger());
+                let then = ledger.data_ends(outcome);
+                if complete { ledger.complete() } else { then }
             }
             Ok(Served::Control { name, content: _ }) if name == COMPLETE => self.ledger().complete(),
             // Links are stored as they are; no list of them is needed.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use doppel_contract::{
     EmptySource, Fault, Line, REQUEST_ENV, Report, Request, Retry, RsyncTlsDestination, RsyncTlsSource,
-    TERMINATION_MESSAGE_PATH, Tally, Verdict, Work,
+    TERMINATION_MESSAGE_PATH, Tally, Verdict, Verification, Work,
 };
 
 use crate::args::{Args, Command, Common, RsyncTls};
@@ -69,8 +69,9 @@ fn report_misunderstanding(path: Option<&Path>, error: &anyhow::Error) {
 
 fn typed(command: RsyncTls) -> Request {
     match command {
-        RsyncTls::Source { common, address, port } => request(common, |key_file, empty_source| {
-            Work::RsyncTlsSource(RsyncTlsSource { address, port, key_file, empty_source })
+        RsyncTls::Source { common, address, port, verify } => request(common, |key_file, empty_source| {
+            let verification = if verify { Verification::Checksums } else { Verification::None };
+            Work::RsyncTlsSource(RsyncTlsSource { address, port, key_file, empty_source, verification })
         }),
         RsyncTls::Destination { common, port } => request(common, |key_file, empty_source| {
             Work::RsyncTlsDestination(RsyncTlsDestination { port, key_file, empty_source })

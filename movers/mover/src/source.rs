@@ -1,9 +1,11 @@
 //! The source of rsync over TLS: sends the volume, then tells the destination that all of it was sent.
 //!
-//! Each attempt has connections of its own, in VolSync's order: the tree into the module `data`; for a peer that is no
-//! Doppel the list of symbolic links into `control`, by which VolSync undoes what its daemon did to them; the file
-//! `complete` into `control`, which ends the destination's run. `complete` is sent only by the attempt that sent the whole
-//! tree: a destination that was replaced in between may be an empty one. A block device takes one connection ([`device`]).
+//! Each attempt has connections of its own. For a Doppel one is enough: with the tree in the module `data` both ends know
+//! that the run is complete. For others follow, in VolSync's order, the list of symbolic links into `control`, by which
+//! VolSync undoes what its daemon did to them; a look at one of them, if an older VolSync may have done something else; and
+//! the file `complete` into `control`, which ends the destination's run. `complete` is sent only by the attempt that sent
+//! the whole tree: a destination that was replaced in between may be an empty one. A block device takes one connection
+//! ([`device`]).
 
 mod attempts;
 mod device;
@@ -12,7 +14,8 @@ use std::thread;
 
 use doppel_block::connection::PROTOCOL;
 use doppel_block::device::Device;
-use doppel_contract::{EmptySource, Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict, Volume};
+use doppel_contract::{Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict, Volume};
+use doppel_rsync::links::{self, Probe};
 use doppel_rsync::outcome::{Outcome, Peer};
 use doppel_rsync::proto::arguments::{Extra, Keep};
 use doppel_rsync::push::{self, PushOptions, Pushed};
@@ -42,7 +45,7 @@ pub(crate) fn send(request: &Request, work: &RsyncTlsSource, counters: &Counters
     });
     let elapsed = counters.elapsed();
     match outcome {
-        Ok(Outcome { tally, left_out, remarks, peer: _ }) => {
+        Ok(Outcome { tally, left_out, remarks, peer: _, complete: _ }) => {
             let verdict = if left_out.is_empty() { Verdict::Complete } else { Verdict::Incomplete(left_out) };
             Ended { verdict, tally, remarks, elapsed }
         }
@@ -56,7 +59,7 @@ struct Source<'r> {
     volume: Opened,
     client: Client,
     address: Address,
-    empty_source: EmptySource,
+    options: PushOptions,
     counters: &'r Counters,
     switch: &'r Switch,
 }
@@ -80,7 +83,7 @@ fn prepare<'r>(
     counters: &'r Counters,
     switch: &'r Switch,
 ) -> Result<Source<'r>, Failure> {
-    let RsyncTlsSource { address, port, key_file, empty_source } = work;
+    let RsyncTlsSource { address, port, key_file, empty_source, verification } = work;
     let address = Address::new(address, *port)?;
     let client = Client::new(&Keys::read(key_file)?, Deadlines::MOVER, switch.stop().clone());
     let client = client.map_err(|error| Failure::from(&error))?;
@@ -88,7 +91,8 @@ fn prepare<'r>(
         Volume::Tree(path) => (Opened::Tree(Tree::open(path)?), client),
         Volume::Device(volume) => (Opened::Device(Device::open_source(&volume.device)?), client.naming(PROTOCOL)),
     };
-    Ok(Source { volume, client, address, empty_source: *empty_source, counters, switch })
+    let options = PushOptions { empty_source: *empty_source, verification: *verification };
+    Ok(Source { volume, client, address, options, counters, switch })
 }
 
 impl Source<'_> {
@@ -139,12 +143,19 @@ impl Source<'_> {
     }
 
     fn send_tree(&self, tree: &Tree) -> Result<Outcome, Trouble> {
-        let Pushed { outcome, symlinks } = self.push(tree)?;
-        if !outcome.left_out.is_empty() {
+        let Pushed { mut outcome, symlinks, fragile } = self.push(tree)?;
+        if outcome.complete || !outcome.left_out.is_empty() {
             return Ok(outcome);
         }
         if outcome.peer == Peer::Rsync && !symlinks.is_empty() {
             self.over_a_connection(|connection| upload::upload(connection, CONTROL, SYMLINKS, &symlinks))?;
+        }
+        if let Some(Probe { path, target }) = &fragile.probe {
+            let stored = self.over_a_connection(|connection| links::look(connection, path))?;
+            if stored.as_ref() != Some(target) {
+                outcome.left_out = fragile.links;
+                return Ok(outcome);
+            }
         }
         // VolSync sends its own script; any content will do, but an empty file would not be noticed by everybody.
         self.over_a_connection(|connection| upload::upload(connection, CONTROL, COMPLETE, b"complete\n"))?;
@@ -153,11 +164,11 @@ impl Source<'_> {
 
     /// Sends the tree, without what the destination refuses to keep.
     fn push(&self, tree: &Tree) -> Result<Pushed, Trouble> {
-        let options = PushOptions { empty_source: self.empty_source };
         let mut keep = Keep::ALL;
         loop {
-            let pushed = self
-                .over_a_connection(|connection| push::push_keeping(connection, tree, &options, keep, self.counters));
+            let pushed = self.over_a_connection(|connection| {
+                push::push_keeping(connection, tree, &self.options, keep, self.counters)
+            });
             match pushed {
                 // Each time something less is kept, so this ends.
                 Err(Trouble { not_taken: Some(extra), .. }) if keep.has(extra) => {

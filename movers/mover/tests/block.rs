@@ -10,7 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use doppel_contract::{EmptySource, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Volume, Work};
+use doppel_contract::{
+    EmptySource, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Volume, Work,
+};
 use support::diskrsync::{Source, Target};
 use support::proxy::{Proxy, Then};
 use support::tree::{noise, write};
@@ -125,7 +127,13 @@ fn a_pod_is_told_of_a_device_and_reports_on_it() {
     let port = NonZeroU16::new(free_port()).unwrap();
     let (key_file, empty_source) = (stage.key_file(), EmptySource::Refuse);
     let destination = Work::RsyncTlsDestination(RsyncTlsDestination { port, key_file: key_file.clone(), empty_source });
-    let source = Work::RsyncTlsSource(RsyncTlsSource { address: "localhost".into(), port, key_file, empty_source });
+    let source = Work::RsyncTlsSource(RsyncTlsSource {
+        address: "localhost".into(),
+        port,
+        key_file,
+        empty_source,
+        verification: Verification::None,
+    });
     let run = |role: &str, device: &Path, work| {
         stage.run(role, &Request { volume: Volume::device(device), work, deadline_seconds: None }, &stage.path(role))
     };

@@ -15,6 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use doppel_rsync::proto::negotiate::COMPRESSION_NAMES;
 use doppel_transport::stream::Connection;
 use support::cgroup::Cgroup;
 use support::hostile::{connect, frames, heard_before_requests, listen, preamble, say, varint, zeros};
@@ -71,7 +72,6 @@ fn list_of_one() -> Vec<u8> {
 
 #[test]
 fn a_destination_bears_compressed_data_that_unpacks_to_a_gigabyte() {
-    const NAMES: &str = "zstd none";
     // 32 KiB on the wire, and 16 times what the destination may take; more would only take longer.
     let bomb = |connection: Connection| {
         let mut content = vec![2];
@@ -85,7 +85,7 @@ fn a_destination_bears_compressed_data_that_unpacks_to_a_gigabyte() {
         content.extend([0; 17]);
         content.extend([0; 4]);
         let first = [preamble("data", "-rtpz", "data/", "\u{6}xxh128\u{4}zstd"), frames(&list_of_one())].concat();
-        say(connection, &first, heard_before_requests(NAMES.len() + 1), &frames(&content));
+        say(connection, &first, heard_before_requests(COMPRESSION_NAMES.len() + 1), &frames(&content));
     };
     survives(&[("a gigabyte of zeros", &bomb)]);
 }

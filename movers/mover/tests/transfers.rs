@@ -7,12 +7,13 @@ mod support;
 use std::fs;
 use std::net::TcpStream;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use doppel_contract::{
-    EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Volume, Work,
+    EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Volume, Work,
 };
 use rustix::process::Signal;
-use support::proxy::{Proxy, Then};
+use support::proxy::{Proxy, Then, slow_link};
 use support::tree::{assert_same, noise, plant, write};
 use support::*;
 
@@ -53,7 +54,13 @@ fn a_pod_reads_its_request_and_leaves_its_report() {
     let (key_file, empty_source) = (stage.key_file(), EmptySource::Refuse);
     let (left, right) = (stage.path("source-log"), stage.path("destination-log"));
     let destination = Work::RsyncTlsDestination(RsyncTlsDestination { port, key_file: key_file.clone(), empty_source });
-    let source = Work::RsyncTlsSource(RsyncTlsSource { address: "localhost".into(), port, key_file, empty_source });
+    let source = Work::RsyncTlsSource(RsyncTlsSource {
+        address: "localhost".into(),
+        port,
+        key_file,
+        empty_source,
+        verification: Verification::None,
+    });
     let destination = stage.run(
         "destination",
         &Request { volume: Volume::Tree(to.clone()), work: destination, deadline_seconds: None },
@@ -216,6 +223,109 @@ fn a_connection_that_is_cut_is_made_again() {
     let ended = source.end();
     ended.expect_complete();
     assert!(ended.said.contains("Will try again"), "{}", ended.said);
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+}
+
+/// Loopback is never packed for; a link of 8 MB/s is, once the kernel's buffers before it are full.
+#[test]
+fn content_that_shrinks_is_packed_where_the_link_is_slow_and_only_there() {
+    let stage = Stage::new();
+    let from = stage.volume("from");
+    let line = b"all work and no play makes jack a dull boy ".as_slice();
+    let text: Vec<u8> = noise(200_000, 5).into_iter().flat_map(|byte| [&line[..40], &[byte, b'\n']].concat()).collect();
+    for part in 0..4 {
+        write(&from, &format!("text{part}"), &text);
+    }
+    write(&from, "noise", &noise(3_000_000, 6));
+    for (name, slow) in [("near", false), ("far", true)] {
+        let (to, port) = (stage.volume(name), free_port());
+        let destination = stage.destination(&to, port, &[]);
+        wait_for_port(port);
+        let way = if slow { slow_link(port, Duration::from_millis(5), 8_000_000) } else { port };
+        let report = stage.source(&from, way, &[]).end().expect_complete().tally;
+        destination.end().expect_complete();
+        assert_same(&from, &to);
+        assert!(report.literal_bytes > 30_000_000, "{report:?}");
+        assert_eq!(report.wire_sent < report.literal_bytes * 3 / 4, slow, "{report:?}");
+    }
+}
+
+#[test]
+fn a_large_file_goes_on_from_where_an_interrupted_run_left_it() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Killed {
+        Source,
+        Destination,
+        Connection,
+    }
+    for killed in [Killed::Source, Killed::Destination, Killed::Connection] {
+        let stage = Stage::new();
+        let (from, to) = (stage.volume("from"), stage.volume("to"));
+        write(&from, "dir/big", &noise(24_000_000, 3));
+        fs::create_dir(to.join("dir")).unwrap();
+        let names = || -> Vec<_> {
+            fs::read_dir(to.join("dir"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        };
+        let port = free_port();
+        let mut destination = stage.destination(&to, port, &[]);
+        destination.wait_for("Waiting for a source");
+        let proxy = Proxy::start(port, 16_000_000);
+        let source = stage.source(&from, proxy.port, &[]);
+        proxy.wait();
+        let (source, destination) = match killed {
+            Killed::Source => {
+                source.kill();
+                proxy.then(Then::Cut);
+                destination.wait_for("A session failed");
+                let left = names();
+                assert!(left.len() == 1 && left[0].starts_with(".doppel-part."), "{left:?}");
+                (stage.source(&from, port, &[]), destination)
+            }
+            Killed::Destination => {
+                destination.kill();
+                proxy.then(Then::GoOn);
+                (source, stage.destination(&to, port, &[]))
+            }
+            Killed::Connection => {
+                proxy.then(Then::Cut);
+                (source, destination)
+            }
+        };
+        let report = source.end().expect_complete().tally;
+        destination.end().expect_complete();
+        assert_same(&from, &to);
+        assert_eq!(names(), ["big"], "{killed:?}");
+        assert!(report.matched_bytes > 8_000_000, "{killed:?}: {report:?}");
+    }
+}
+
+#[test]
+fn verification_finds_what_size_and_time_do_not_show() {
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    plant(&from);
+    copy(&stage, &from, &to);
+    let damaged = to.join("sizes/65536");
+    let before = fs::metadata(&damaged).unwrap();
+    let mut content = fs::read(&damaged).unwrap();
+    content[40_000] ^= 1;
+    fs::write(&damaged, content).unwrap();
+    fs::File::open(&damaged).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    let port = free_port();
+    let mut destination = stage.destination(&to, port, &[]);
+    destination.wait_for("Waiting for a source");
+    let ended = stage.source(&from, port, &["--verify"]).end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    let Verdict::Incomplete(left_out) = &ended.report().verdict else { panic!("{}", ended.said) };
+    assert_eq!((left_out.count, left_out.first[0].path.as_str()), (1, "sizes/65536"), "{}", ended.said);
+    assert!(destination.is_running());
+    // Its time was changed: it is sent again, and all is well.
+    fs::File::open(&damaged).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    stage.source(&from, port, &["--verify"]).end().expect_complete();
     destination.end().expect_complete();
     assert_same(&from, &to);
 }

@@ -36,6 +36,9 @@ pub enum Error {
         /// The first error that it spoke of.
         text: Line,
     },
+    /// The daemon is no Doppel, or an older one.
+    #[error("the destination cannot be verified, for it is no Doppel of this version; nothing was sent; do without")]
+    CannotVerify,
     /// An empty source would have emptied a destination.
     #[error(
         "the source is empty but the destination has {}; nothing was deleted; if the source is meant to be empty, allow \
@@ -82,7 +85,7 @@ impl Error {
             | Self::NotTaken(_)
             | Self::PeerFailed { .. }
             | Self::Busy => Fault::Peer,
-            Self::EmptySource { .. } | Self::ListMemory { .. } => Fault::User,
+            Self::EmptySource { .. } | Self::CannotVerify | Self::ListMemory { .. } => Fault::User,
             Self::Volume(_) => Fault::Volume,
             Self::TooLarge { .. } | Self::Resources(_) => Fault::Ours,
         }
@@ -101,9 +104,11 @@ impl Error {
             | Self::Volume(_)
             | Self::Resources(_)
             | Self::Busy => Retry::Later,
-            Self::Arguments(_) | Self::EmptySource { .. } | Self::TooLarge { .. } | Self::ListMemory { .. } => {
-                Retry::AfterChange
-            }
+            Self::Arguments(_)
+            | Self::EmptySource { .. }
+            | Self::CannotVerify
+            | Self::TooLarge { .. }
+            | Self::ListMemory { .. } => Retry::AfterChange,
         }
     }
 }

@@ -13,6 +13,9 @@ pub struct Outcome {
     pub remarks: LeftOut,
     /// Who was at the other end.
     pub peer: Peer,
+    /// Both ends know that the run is complete with this session: they are Doppels, and nothing was left out. Otherwise the
+    /// source says so in a session of its own.
+    pub complete: bool,
 }
 
 /// Who is at the other end.

@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod checksum;
 pub mod compressed;
 pub mod entry;
+pub mod extras;
 pub mod filter;
 pub mod frame;
 pub mod greeting;

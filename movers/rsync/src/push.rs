@@ -6,24 +6,30 @@
 
 pub(crate) mod content;
 mod extras;
+pub(crate) mod pace;
 pub(crate) mod scan;
 pub(crate) mod search;
 pub(crate) mod send;
+pub(crate) mod tokens;
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
-use doppel_contract::{EmptySource, LeftOut, Line, Phase};
+use doppel_contract::{EmptySource, LeftOut, Line, Phase, Verification};
 use doppel_volume::monitor::Monitor;
 use doppel_volume::tree::{LOST_AND_FOUND, Tree};
 
 use crate::error::Error;
+use crate::links::Fragile;
 use crate::outcome::{Outcome, Peer};
-use crate::proto::arguments::{Arguments, Extra, Keep};
+use crate::proto::arguments::{Arguments, Choice, Extra, Keep};
+use crate::proto::extras::Extras;
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
+use crate::proto::negotiate::Compression;
 use crate::push::content::TreeContent;
 use crate::push::send::{End, Sender};
-use crate::session::client;
+use crate::session::client::{self, Daemon};
 use crate::stream::messages::{PeerReport, text_of};
 use crate::stream::reader::Reader;
 use crate::stream::writer::Writer;
@@ -43,6 +49,8 @@ pub struct PushOptions {
     /// What to do when the tree is empty. Refused, it is sent all the same, so that a destination that is empty too is
     /// a success; but nothing is deleted there.
     pub empty_source: EmptySource,
+    /// Whether both ends are compared in the end.
+    pub verification: Verification,
 }
 
 /// What a push came to.
@@ -54,10 +62,12 @@ pub struct Pushed {
     /// VolSync's daemon disguises links while it receives them, and undoes it for those in the file
     /// `symlink-munging-file` of its module `control`. A Doppel stores links as they are.
     pub symlinks: Vec<u8>,
+    /// Links that a daemon which does not disguise them would change; none for a Doppel.
+    pub fragile: Fragile,
 }
 
 /// The module that receives the volume.
-const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 
 /// Sends the tree.
 ///
@@ -86,17 +96,22 @@ pub fn push_keeping<R: Read, W: Write>(
     monitor.phase(Phase::Connecting);
     let mut reader = Reader::new(connection.reader);
     let mut writer = Writer::new(connection.writer);
-    let (protocol, peer) = client::enter(&mut reader, &mut writer, DATA)?;
+    let daemon = client::enter(&mut reader, &mut writer, DATA)?;
+    let (peer, protocol) = (daemon.peer(), daemon.protocol);
     reader.messages().peer = peer;
+    let verifies = options.verification == Verification::Checksums;
+    if verifies && !daemon.doppel.is_some_and(|extras| extras.has(Extras::VERIFY)) {
+        return Err(Error::CannotVerify);
+    }
     let guarded = options.empty_source == EmptySource::Refuse && tree.entries_in_root()? == 0;
-    let arguments = arguments(peer, keep, guarded);
-    let agreed = client::negotiate(&mut reader, &mut writer, protocol, &arguments)?;
+    let arguments = arguments(&daemon, keep, guarded, options.verification);
+    let agreed = client::negotiate(&mut reader, &mut writer, &daemon, &arguments)?;
 
     monitor.phase(Phase::Walking);
     let mut scratch = Vec::new();
     Filter::root_entry(LOST_AND_FOUND).write(&mut scratch);
     writer.put(&scratch)?;
-    let scan::Scanned { list, xattrs, mut left_out, mut remarks, errors } =
+    let scan::Scanned { list, xattrs, mut left_out, mut remarks, errors, fragile } =
         scan::send_list(tree, &mut writer, scan::layout(&arguments.keep, protocol), monitor)?;
     if peer == Peer::Doppel {
         for problem in &left_out.first {
@@ -106,7 +121,7 @@ pub fn push_keeping<R: Read, W: Write>(
 
     monitor.phase(Phase::Transferring);
     let content = TreeContent::new(tree, &list, &xattrs, monitor);
-    let mut sender = Sender::new(reader, writer, agreed, content);
+    let mut sender = Sender::new(reader, writer, agreed, content)?;
     let end = sender.run(errors);
     let (mut reader, writer, content) = sender.into_parts();
     let End { mut tally, deleted } = end?;
@@ -127,14 +142,20 @@ pub fn push_keeping<R: Read, W: Write>(
     tally.deleted = deleted;
     tally.wire_sent = writer.sent();
     tally.wire_received = reader.received();
-    let symlinks = match peer {
-        Peer::Doppel => Vec::new(),
-        Peer::Rsync => scan::symlinks(&list, &mut left_out),
+    let (symlinks, fragile) = match peer {
+        Peer::Doppel => (Vec::new(), Fragile::default()),
+        Peer::Rsync => (scan::symlinks(&list, &mut left_out), fragile),
     };
-    Ok(Pushed { outcome: Outcome { tally, left_out, remarks, peer }, symlinks })
+    let complete = left_out.is_empty() && arguments.doppel.is_some_and(|extras| extras.has(Extras::COMPLETE));
+    Ok(Pushed { outcome: Outcome { tally, left_out, remarks, peer, complete }, symlinks, fragile })
 }
 
-fn arguments(peer: Peer, keep: Keep, guarded: bool) -> Arguments {
+fn arguments(daemon: &Daemon, keep: Keep, guarded: bool, verification: Verification) -> Arguments {
+    let used = Extras::PACK.and(Extras::COMPLETE);
+    let used = match verification {
+        Verification::None => used,
+        Verification::Checksums => used.and(Extras::VERIFY),
+    };
     Arguments {
         keep,
         recursive: true,
@@ -143,10 +164,22 @@ fn arguments(peer: Peer, keep: Keep, guarded: bool) -> Arguments {
         numeric_ids: true,
         delete: true,
         delete_nothing: guarded,
-        doppel: peer == Peer::Doppel,
+        compression: compression(daemon),
+        doppel: daemon.doppel.map(|extras| extras.common(used)),
         path: format!("{DATA}/").into_bytes(),
         ..Arguments::default()
     }
+}
+
+/// rsync packs all of a session or nothing, and it is said before anything could be measured. A daemon that takes this
+/// long to answer is in another place than we are: light in glass goes a thousand kilometres meanwhile, and comes back;
+/// within one place an answer takes less than 2 ms. Lines between places are seldom faster than zstd, which packs some
+/// 400 MB/s; within a place packing costs more than it brings.
+const FAR: Duration = Duration::from_millis(10);
+
+fn compression(daemon: &Daemon) -> Choice<Compression> {
+    let packs = daemon.doppel.is_none() && daemon.distance >= FAR;
+    if packs { Choice::Negotiated } else { Choice::Fixed(Compression::None) }
 }
 
 fn add_peers_problems(left_out: &mut LeftOut, report: &PeerReport) {

@@ -6,7 +6,7 @@
 //! flows while requests are still being made; and the receiver never writes to the peer, so that it always drains what
 //! the peer sends: two full directions cannot block each other.
 //!
-//! Before its module is accepted the daemon says the line `doppel 1`, which rsync prints like any message of the day,
+//! Before its module is accepted the daemon says the line `doppel 1`, with its extras, which rsync prints like any message of the day,
 //! and by which a Doppel knows that links need no disguise and that errors can be taken apart.
 
 mod attributes;
@@ -17,6 +17,7 @@ mod entries;
 mod extras;
 mod generator;
 mod links;
+mod partial;
 mod receiver;
 mod session;
 mod shared;
@@ -33,10 +34,11 @@ use doppel_volume::tree::Tree;
 
 use crate::error::Error;
 use crate::outcome::{Outcome, Peer};
-use crate::proto::arguments::Refused;
+use crate::proto::arguments::{Arguments, Choice, Refused};
 use crate::proto::frame::Tag;
 use crate::push::Connection;
 use crate::session::server::{self, Module};
+use crate::session::{Agreed, Packing};
 use crate::stream::reader::Reader;
 use crate::stream::writer::Writer;
 
@@ -110,7 +112,7 @@ pub fn serve<R: Read + Send, W: Write>(
         return Ok(Served::Listing);
     }
     let (agreed, parsed) = server::negotiate(&mut reader, &mut writer, protocol)?;
-    if parsed.arguments.doppel {
+    if parsed.arguments.doppel.is_some() {
         reader.messages().peer = Peer::Doppel;
     }
     if let Some(refused) = parsed.refused {
@@ -120,7 +122,7 @@ pub fn serve<R: Read + Send, W: Write>(
     let (named, rest) = arguments.module_and_rest();
     match (module, named, rest) {
         // A decompressor for each of many uploads at a time is memory that nobody needs.
-        (Module::Control, ..) if arguments.compress => {
+        (Module::Control, ..) if packs(&arguments, agreed) => {
             let error = Refused::Option(doppel_contract::Line::new("-z for the module control")).into();
             Err(give_up(&mut reader, &mut writer, error))
         }
@@ -141,6 +143,11 @@ pub fn serve<R: Read + Send, W: Write>(
             Err(give_up(&mut reader, &mut writer, error))
         }
     }
+}
+
+/// Whether content may come packed: as rsync does it, whatever was agreed on then, or as Doppels do.
+fn packs(arguments: &Arguments, agreed: Agreed) -> bool {
+    arguments.compression != Choice::default() || agreed.packing == Packing::Mixed
 }
 
 struct Lock<'m>(&'m AtomicBool);
@@ -174,7 +181,7 @@ fn tell<W: Write>(writer: &mut Writer<W>, error: &Error) -> bool {
         Error::Malformed(_) => exit::PROTOCOL,
         Error::Volume(_) => exit::FILE_IO,
         // The client was told already, entry by entry or in as many words.
-        Error::EmptySource { .. } => return false,
+        Error::EmptySource { .. } | Error::CannotVerify => return false,
         Error::Refused(_)
         | Error::NotTaken(_)
         | Error::TooLarge { .. }

@@ -35,10 +35,10 @@ pub fn upload<R: Read, W: Write>(
 ) -> Result<(), Error> {
     let mut reader = Reader::new(connection.reader);
     let mut writer = Writer::new(connection.writer);
-    let (protocol, peer) = client::enter(&mut reader, &mut writer, module)?;
-    reader.messages().peer = peer;
+    let daemon = client::enter(&mut reader, &mut writer, module)?;
+    reader.messages().peer = daemon.peer();
     let arguments = Arguments { path: format!("{module}/{name}").into_bytes(), ..Arguments::default() };
-    let agreed = client::negotiate(&mut reader, &mut writer, protocol, &arguments)?;
+    let agreed = client::negotiate(&mut reader, &mut writer, &daemon, &arguments)?;
     let entry = WireEntry {
         kind: Kind::File,
         permissions: 0o644,
@@ -52,10 +52,10 @@ pub fn upload<R: Read, W: Write>(
         without_content: false,
     };
     let mut list = Vec::new();
-    EntryEncoder::new(layout(&arguments.keep, protocol)).write(&mut list, name.as_bytes(), &entry, &[]);
+    EntryEncoder::new(layout(&arguments.keep, daemon.protocol)).write(&mut list, name.as_bytes(), &entry, &[]);
     EntryEncoder::end(&mut list, IoErrors::default());
     writer.put(&list)?;
-    let mut sender = Sender::new(reader, writer, agreed, MemoryContent { content, position: 0 });
+    let mut sender = Sender::new(reader, writer, agreed, MemoryContent { content, position: 0 })?;
     sender.run(IoErrors::default())?;
     let (mut reader, ..) = sender.into_parts();
     let report = reader.messages();

@@ -6,7 +6,7 @@ mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use doppel_contract::{EmptySource, Fault, Retry};
+use doppel_contract::{EmptySource, Fault, Retry, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Peer;
 use doppel_rsync::push::{Connection, PushOptions, push};
@@ -183,7 +183,7 @@ fn while_one_source_is_received_another_is_refused() {
     write(&source.path().join("f"), noise(400_000, 1));
     let tree = Tree::open(destination.path()).unwrap();
     let modules = Modules::new(&tree, EmptySource::Refuse);
-    let options = PushOptions { empty_source: EmptySource::Refuse };
+    let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
     let (first_client, first_server) = pair();
     let (client, server) = pair();
     std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ mod support;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
 use doppel_rsync::proto::arguments::{Extra, Keep};
@@ -15,6 +15,7 @@ use doppel_rsync::push::{PushOptions, push, push_keeping};
 use doppel_rsync::serve::Served;
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
+use support::programs::Rsync;
 use support::stock::{Daemon, rsync, with_doppel_daemon};
 use support::{
     ACCESS, DEFAULT, acl, assert_same, assert_same_but, attributes_of_everything, noise, set_xattr, sync,
@@ -23,7 +24,7 @@ use support::{
 
 /// Without a disguise the daemon changes targets that lead out of its module.
 const LEADING_OUT: &[&str] = &["dir/absolute", "dir/dangling"];
-const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
+const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
 
 /// Changes attributes of all sorts at the source, and content of nothing.
 fn change_attributes(root: &Path) {
@@ -116,7 +117,7 @@ fn attributes_of_all_entries_are_kept_by_rsyncs_daemon() {
     let (source, destination) = two();
     tree_of_everything(source.path());
     attributes_of_everything(source.path());
-    let daemon = Daemon::start(destination.path(), false, "");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "");
     let tree = Tree::open(source.path()).unwrap();
     let run = || -> Outcome {
         let outcome = push(daemon.connect(), &tree, &OPTIONS, &Silent).unwrap().outcome;
@@ -172,7 +173,7 @@ fn a_daemon_that_refuses_extras_gets_the_rest_and_that_is_remarked() {
     set_xattr(&source.path().join("f"), "user.a", "a");
     set_xattr(&source.path().join("f"), ACCESS, acl(5));
     let tree = Tree::open(source.path()).unwrap();
-    let daemon = Daemon::start(destination.path(), false, "refuse options = xattrs acls\n");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "refuse options = xattrs acls\n");
     let mut keep = Keep::ALL;
     for extra in [Extra::Acls, Extra::Xattrs] {
         let error = push_keeping(daemon.connect(), &tree, &OPTIONS, keep, &Silent).unwrap_err();

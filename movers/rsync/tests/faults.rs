@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use doppel_contract::{EmptySource, Fault};
+use doppel_contract::{EmptySource, Fault, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
 use doppel_rsync::push::{Connection, PushOptions, push};
@@ -17,13 +17,14 @@ use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use support::faulty::{Cut, Every, child, is_child, text, unprivileged};
+use support::programs::Rsync;
 use support::stock::{Daemon, VolSync, with_doppel_daemon};
 use support::{
     ACCESS, acl, assert_same, assert_same_but, describe, noise, pair, set_time, set_xattr, sync, sync_with,
     tree_of_everything, two, write, xattr,
 };
 
-const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
+const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
 
 fn forbid(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o000)).unwrap();
@@ -88,7 +89,7 @@ fn an_unreadable_directory_keeps_a_stock_daemon_from_deleting_too() {
     write(&source.path().join("d/f"), "x");
     write(&destination.path().join("d/kept"), "x");
     forbid(&source.path().join("d"));
-    let daemon = Daemon::start(destination.path(), false, "");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "");
     let tree = Tree::open(source.path()).unwrap();
     let pushed = push(daemon.connect(), &tree, &OPTIONS, &Silent).unwrap().outcome;
     allow(&source.path().join("d"));
@@ -118,8 +119,9 @@ fn a_stock_client_is_told_what_cannot_be_stored() {
     let (source, destination) = two();
     write(&source.path().join("f"), "x");
     std::fs::set_permissions(destination.path(), PermissionsExt::from_mode(0o500)).unwrap();
-    let (run, served) =
-        with_doppel_daemon(destination.path(), 2, EmptySource::Refuse, |url| VolSync::run(source.path(), url, &[]));
+    let (run, served) = with_doppel_daemon(destination.path(), 2, EmptySource::Refuse, |url| {
+        VolSync::run(Rsync::Installed, source.path(), url, &[])
+    });
     allow(destination.path());
     assert_eq!(run.codes(), (Some(23), Some(0)), "{}", run.text());
     assert!(run.text().contains("f: store"), "{}", run.text());
@@ -132,7 +134,7 @@ fn what_a_stock_daemon_cannot_store_makes_the_run_incomplete() {
     let (source, destination) = two();
     write(&source.path().join("f"), "x");
     allow(destination.path());
-    let daemon = Daemon::start(destination.path(), false, "uid = 65534\ngid = 65534\n");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "uid = 65534\ngid = 65534\n");
     let tree = Tree::open(source.path()).unwrap();
     let pushed = push(daemon.connect(), &tree, &OPTIONS, &Silent).unwrap().outcome;
     let said = format!("{pushed:?}");

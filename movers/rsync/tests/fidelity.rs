@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::outcome::Outcome;
 use doppel_rsync::push::{PushOptions, push};
 use doppel_rsync::serve::Served;
@@ -19,6 +19,7 @@ use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use rustix::fs::{CWD, FileType, Mode};
 use support::faulty::{child, is_child, text};
+use support::programs::Rsync;
 use support::stock::{Daemon, VolSync, rsync, with_doppel_daemon};
 use support::{ACCESS, DEFAULT, acl, noise, set_time, set_xattr, sync, write, xattr};
 
@@ -294,8 +295,8 @@ impl Peers {
                 said(&pushed) + &said(&served)
             }
             Self::DoppelToRsync => {
-                let daemon = Daemon::start(destination, false, "");
-                let options = PushOptions { empty_source: EmptySource::Refuse };
+                let daemon = Daemon::start(Rsync::Installed, destination, false, "");
+                let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
                 said(&push(daemon.connect(), &Tree::open(source).unwrap(), &options, &Silent).unwrap().outcome)
             }
             Self::RsyncToDoppel => {
@@ -309,8 +310,8 @@ impl Peers {
                 }
             }
             Self::VolSync => {
-                let daemon = Daemon::start(destination, false, "");
-                VolSync::run(source, &daemon.url(), &[]).text()
+                let daemon = Daemon::start(Rsync::Installed, destination, false, "");
+                VolSync::run(Rsync::Installed, source, &daemon.url(), &[]).text()
             }
         }
     }

@@ -9,10 +9,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
-use doppel_rsync::proto::arguments::Arguments;
+use doppel_rsync::proto::arguments::{Arguments, Choice};
 use doppel_rsync::proto::entry::{EntryEncoder, HardLink, WireEntry};
 use doppel_rsync::proto::frame::{IoErrors, Tag};
 use doppel_rsync::proto::index::{Index, IndexCoder};
@@ -55,7 +55,12 @@ fn push_meanwhile(
 ) -> (Result<Outcome, Error>, Arc<Mutex<Vec<u8>>>) {
     let tree = Tree::open(&cage.destination).unwrap();
     let (connection, heard) = Speech::new(first, rest).meanwhile(act).connection(usize::MAX);
-    let pushed = push(connection, &tree, &PushOptions { empty_source: EmptySource::Refuse }, &Silent);
+    let pushed = push(
+        connection,
+        &tree,
+        &PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None },
+        &Silent,
+    );
     cage.assert_untouched();
     assert!(!contains(&heard.lock().unwrap(), SECRET));
     (pushed.map(|pushed| pushed.outcome), heard)
@@ -304,7 +309,7 @@ fn cve_2026_43618_runs_of_compressed_tokens_cannot_count_past_what_there_is() {
     let preamble = || {
         let arguments = Arguments {
             recursive: true,
-            compress: true,
+            compression: Choice::Negotiated,
             numeric_ids: true,
             path: b"data/".to_vec(),
             ..Arguments::default()

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::request::{Flags, Item};
@@ -23,7 +23,7 @@ use support::{tree_of_everything, two, write};
 
 fn from_daemon(source: &Path, bytes: &[u8]) -> Result<doppel_rsync::push::Pushed, Error> {
     let tree = Tree::open(source).unwrap();
-    let options = PushOptions { empty_source: EmptySource::Refuse };
+    let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
     against((bytes, 0, &[]), |connection| push(connection, &tree, &options, &Silent))
 }
 
@@ -110,7 +110,7 @@ fn record(source: &Path, destination: &Path) -> Vec<u8> {
             let tree = Tree::open(destination).unwrap();
             serve(server, &Modules::new(&tree, EmptySource::Refuse), &Silent).unwrap();
         });
-        let options = PushOptions { empty_source: EmptySource::Refuse };
+        let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
         push(client, &Tree::open(source).unwrap(), &options, &Silent).unwrap();
     });
     heard

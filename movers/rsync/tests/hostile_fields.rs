@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::proto::checksum::{Algorithm, BlockSum, FileSum, Weak};
 use doppel_rsync::push::{PushOptions, push};
@@ -397,7 +397,12 @@ type Heard = Arc<Mutex<Vec<u8>>>;
 fn send(source: &Path, speech: Speech) -> (Result<doppel_rsync::outcome::Outcome, Error>, Heard) {
     let tree = Tree::open(source).unwrap();
     let (connection, heard) = speech.connection(0);
-    let pushed = push(connection, &tree, &PushOptions { empty_source: EmptySource::Refuse }, &Silent);
+    let pushed = push(
+        connection,
+        &tree,
+        &PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None },
+        &Silent,
+    );
     (pushed.map(|pushed| pushed.outcome), heard)
 }
 

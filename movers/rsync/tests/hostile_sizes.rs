@@ -7,7 +7,7 @@ mod support;
 use std::sync::{Mutex, PoisonError};
 
 use doppel_rsync::error::Error;
-use doppel_rsync::proto::arguments::{Arguments, Keep};
+use doppel_rsync::proto::arguments::{Arguments, Choice, Keep};
 use doppel_rsync::proto::entry::{EntryEncoder, WireEntry};
 use doppel_rsync::proto::frame::IoErrors;
 use doppel_rsync::proto::index::{Index, IndexCoder};
@@ -76,7 +76,7 @@ fn a_zstd_bomb_is_unpacked_piece_by_piece_and_a_broken_stream_refused() {
     let cage = Cage::new();
     let packed = zstd::encode_all(&vec![0_u8; 256 << 20][..], 19).unwrap();
     let keep = Keep { acls: false, xattrs: false, ..Keep::ALL };
-    let mut arguments = Arguments { keep, compress: true, numeric_ids: true, ..Arguments::default() };
+    let mut arguments = Arguments { keep, compression: Choice::Negotiated, numeric_ids: true, ..Arguments::default() };
     arguments.path = b"data/".to_vec();
     let mut preamble = b"@RSYNCD: 31.0 md5\ndata\n".to_vec();
     preamble.extend(arguments.encode());

@@ -9,16 +9,17 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::push::{PushOptions, push};
 use doppel_rsync::serve::Served;
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use rustix::fs::{CWD, Mode, OFlags};
+use support::programs::Rsync;
 use support::stock::{Daemon, rsync, with_doppel_daemon};
 use support::{assert_same, noise, set_time, sync, two, write};
 
-const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
+const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
 const MIB: u64 = 1 << 20;
 
 /// Bytes that the file really takes.
@@ -129,7 +130,7 @@ fn a_longer_path_than_rsyncs_daemon_takes_breaks_no_run() {
     let directory = make_deep(source.path(), LONGEST - 5);
     make_file(&directory, "fives", b"one byte longer");
     write(&source.path().join("short"), "x");
-    let daemon = Daemon::start(destination.path(), false, "");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "");
     let outcome = push(daemon.connect(), &Tree::open(source.path()).unwrap(), &OPTIONS, &Silent).unwrap().outcome;
     assert!(outcome.left_out.count >= 1, "{outcome:?}");
     assert_eq!(std::fs::read(destination.path().join("short")).unwrap(), b"x");
@@ -243,7 +244,7 @@ fn devices_and_sockets_are_made_and_none_is_opened() {
     assert!(output.status.success() && matches!(&served[0], Ok(Served::Data(_))), "{output:?} {served:?}");
     assert_same(source.path(), destination.path());
     let destination = support::directory();
-    let daemon = Daemon::start(destination.path(), false, "");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "");
     push(daemon.connect(), &Tree::open(source.path()).unwrap(), &OPTIONS, &Silent).unwrap();
     assert_same(source.path(), destination.path());
 }

@@ -6,17 +6,18 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::outcome::Outcome;
 use doppel_rsync::push::{Connection, PushOptions, push};
 use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use support::faulty::{Every, child, is_child, text, unprivileged};
+use support::programs::Rsync;
 use support::stock::Daemon;
 use support::{noise, pair, set_time, set_xattr, sync, two, write};
 
-const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse };
+const OPTIONS: PushOptions = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
 
 /// Sends `source`, and calls `act` each time that about a megabyte was sent.
 fn sync_while(source: &Path, destination: &Path, act: impl FnMut() + Send) -> (Outcome, Outcome) {
@@ -210,7 +211,7 @@ fn a_stock_daemon_is_kept_from_deleting_what_could_not_be_read() {
     write(&destination.path().join("extra"), "x");
     let forbidden = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(source.path().join("closed"), forbidden).unwrap();
-    let daemon = Daemon::start(destination.path(), false, "");
+    let daemon = Daemon::start(Rsync::Installed, destination.path(), false, "");
     let pushed = push(daemon.connect(), &Tree::open(source.path()).unwrap(), &OPTIONS, &Silent).unwrap().outcome;
     assert_eq!((pushed.left_out.count, pushed.left_out.first[0].path.as_str()), (1, "closed"));
     assert!(destination.path().join("extra").exists(), "nothing may be deleted");

@@ -16,13 +16,46 @@ use crate::names::Name;
 
 /// How the names of temporary files begin. What a run that died left behind is known, and removed, by it.
 const PREFIX: &[u8] = b".doppel-tmp.";
-/// Hexadecimal digits after the prefix.
+/// How the names of files begin that outlive a run that is interrupted: what they have need not be sent again. After it
+/// comes a hash of the name that they are for.
+const PARTIAL: &[u8] = b".doppel-part.";
+/// Hexadecimal digits of a number that no other run uses, and of a hash.
 const DIGITS: usize = 16;
 
-/// Whether this is the name of a temporary file of this crate.
+/// Whether this is the name of a temporary file of this crate, partial ones included.
 #[must_use]
 pub fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == DIGITS && rest.iter().all(u8::is_ascii_hexdigit))
+    name.strip_prefix(PREFIX).is_some_and(|rest| number(rest).is_some()) || is_partial(name)
+}
+
+/// Whether this is the name of a partial file of this crate.
+#[must_use]
+pub fn is_partial(name: &[u8]) -> bool {
+    partial(name).is_some()
+}
+
+/// Whether this is the name of a partial file for `target`. Another name may have the same hash; what a partial file has is
+/// never taken on trust.
+#[must_use]
+pub fn is_partial_of(name: &[u8], target: Name<'_>) -> bool {
+    partial(name) == Some(hash(target))
+}
+
+fn partial(name: &[u8]) -> Option<u64> {
+    let (target, unique) = name.strip_prefix(PARTIAL)?.split_at_checked(DIGITS)?;
+    number(unique.strip_prefix(b".")?)?;
+    number(target)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == DIGITS)?;
+    if digits.starts_with('+') { None } else { u64::from_str_radix(digits, 16).ok() }
+}
+
+/// FNV-1a: few names of a directory are ever looked for by it.
+fn hash(name: Name<'_>) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    name.bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Makes names for temporary files that no other run uses.
@@ -46,10 +79,18 @@ impl TemporaryNames {
     ///
     /// # Errors
     /// Those of `make`, other than that the name is taken.
-    pub fn with<T>(&self, mut make: impl FnMut(Name<'_>) -> Result<T, Errno>) -> Result<(Temporary, T), Errno> {
+    pub fn with<T>(&self, make: impl FnMut(Name<'_>) -> Result<T, Errno>) -> Result<(Temporary, T), Errno> {
+        self.with_head(PREFIX, make)
+    }
+
+    fn with_head<T>(
+        &self,
+        head: &[u8],
+        mut make: impl FnMut(Name<'_>) -> Result<T, Errno>,
+    ) -> Result<(Temporary, T), Errno> {
         let mut tries = 0;
         loop {
-            let temporary = self.next();
+            let temporary = self.next(head);
             match make(temporary.name()) {
                 Err(Errno::EXIST) if tries < 1000 => tries += 1,
                 result => return Ok((temporary, result?)),
@@ -57,27 +98,37 @@ impl TemporaryNames {
         }
     }
 
-    fn next(&self) -> Temporary {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+    fn next(&self, head: &[u8]) -> Temporary {
         let number = (u64::from(self.run) << 32) | u64::from(self.next.fetch_add(1, Ordering::Relaxed));
-        let mut name = [b'0'; PREFIX.len() + DIGITS];
-        let digits = (0..DIGITS).rev().map(|digit| HEX.get((number >> (digit * 4) & 0xf) as usize).copied());
-        for (place, byte) in name.iter_mut().zip(PREFIX.iter().copied().map(Some).chain(digits)) {
-            *place = byte.unwrap_or(b'0');
+        let mut temporary = Temporary { bytes: [0; Temporary::LONGEST], len: head.len() + DIGITS };
+        let digits = (0..DIGITS).rev().map(|digit| hexadecimal(number >> (digit * 4)));
+        for (place, byte) in temporary.bytes.iter_mut().zip(head.iter().copied().chain(digits)) {
+            *place = byte;
         }
-        Temporary(name)
+        temporary
     }
+}
+
+/// The lowest four bits as a digit.
+fn hexadecimal(number: u64) -> u8 {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    DIGITS.get((number & 0xf) as usize).copied().unwrap_or(b'0')
 }
 
 /// The name of a temporary file.
 #[derive(Debug, Clone, Copy)]
-pub struct Temporary([u8; PREFIX.len() + DIGITS]);
+pub struct Temporary {
+    bytes: [u8; Self::LONGEST],
+    len: usize,
+}
 
 impl Temporary {
+    const LONGEST: usize = PARTIAL.len() + DIGITS + 1 + DIGITS;
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> Name<'_> {
-        Name::from_kernel(&self.0)
+        Name::from_kernel(self.bytes.get(..self.len).unwrap_or_default())
     }
 }
 
@@ -86,7 +137,16 @@ impl Temporary {
 pub struct NewEntry<'d> {
     dir: BorrowedFd<'d>,
     temporary: Temporary,
-    committed: bool,
+    dropped: Dropped,
+}
+
+/// What becomes of an entry that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    /// It is removed.
+    Removed,
+    /// It stays, under the name it has: its own, or that of a partial file.
+    Stays,
 }
 
 impl<'d> NewEntry<'d> {
@@ -96,7 +156,7 @@ impl<'d> NewEntry<'d> {
     /// The kernel's.
     pub fn symlink(dir: BorrowedFd<'d>, names: &TemporaryNames, target: &[u8]) -> Result<Self, Errno> {
         let (temporary, ()) = names.with(|name| rustix::fs::symlinkat(target, dir, name.bytes()))?;
-        Ok(Self { dir, temporary, committed: false })
+        Ok(Self { dir, temporary, dropped: Dropped::Removed })
     }
 
     /// A named pipe, a socket or a device node, accessible to its owner alone.
@@ -119,7 +179,7 @@ impl<'d> NewEntry<'d> {
         let device = if kind.is_device() { rustix::fs::makedev(number.major, number.minor) } else { 0 };
         let mode = Mode::RUSR | Mode::WUSR;
         let (temporary, ()) = names.with(|name| rustix::fs::mknodat(dir, name.bytes(), file_type, mode, device))?;
-        Ok(Self { dir, temporary, committed: false })
+        Ok(Self { dir, temporary, dropped: Dropped::Removed })
     }
 
     /// One more name for the inode that `from` names; a symbolic link itself, not what it points to.
@@ -134,7 +194,7 @@ impl<'d> NewEntry<'d> {
         let (from_dir, from) = from;
         let (temporary, ()) =
             names.with(|name| rustix::fs::linkat(from_dir, from.bytes(), dir, name.bytes(), AtFlags::empty()))?;
-        Ok(Self { dir, temporary, committed: false })
+        Ok(Self { dir, temporary, dropped: Dropped::Removed })
     }
 
     /// The directory that it is in, and its name for the time being.
@@ -149,21 +209,21 @@ impl<'d> NewEntry<'d> {
     /// The kernel's, `EISDIR` when a directory has that name. The entry can be committed again afterwards.
     pub fn commit(&mut self, name: Name<'_>) -> Result<(), Errno> {
         rustix::fs::renameat(self.dir, self.temporary.name().bytes(), self.dir, name.bytes())?;
-        self.committed = true;
+        self.dropped = Dropped::Stays;
         Ok(())
     }
 }
 
 impl Drop for NewEntry<'_> {
     fn drop(&mut self) {
-        if !self.committed {
+        if self.dropped == Dropped::Removed {
             // If even this fails, the next run removes it.
             let _ = rustix::fs::unlinkat(self.dir, self.temporary.name().bytes(), AtFlags::empty());
         }
     }
 }
 
-/// A file that has content but not yet its name. Dropped before [`NewFile::commit`], it is gone.
+/// A file that has content but not yet its name. Dropped before [`NewFile::commit`], it is gone, unless it is a partial file.
 #[derive(Debug)]
 pub struct NewFile<'d> {
     entry: NewEntry<'d>,
@@ -183,10 +243,28 @@ impl<'d> NewFile<'d> {
     /// # Errors
     /// The kernel's.
     pub fn create(dir: BorrowedFd<'d>, names: &TemporaryNames) -> Result<Self, Errno> {
+        Self::create_as(dir, names, PREFIX)
+    }
+
+    /// The same as a partial file for `target`: unless it is committed or discarded it stays, even if this process is
+    /// killed, and is found by [`is_partial_of`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create_partial(dir: BorrowedFd<'d>, names: &TemporaryNames, target: Name<'_>) -> Result<Self, Errno> {
+        let hash = hash(target);
+        let digits = (0..DIGITS).rev().map(|digit| hexadecimal(hash >> (digit * 4)));
+        let head: Vec<u8> = PARTIAL.iter().copied().chain(digits).chain([b'.']).collect();
+        let mut file = Self::create_as(dir, names, &head)?;
+        file.entry.dropped = Dropped::Stays;
+        Ok(file)
+    }
+
+    fn create_as(dir: BorrowedFd<'d>, names: &TemporaryNames, head: &[u8]) -> Result<Self, Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         let (temporary, fd) =
-            names.with(|name| rustix::fs::openat(dir, name.bytes(), flags, Mode::RUSR | Mode::WUSR))?;
-        Ok(Self { entry: NewEntry { dir, temporary, committed: false }, fd, position: 0, written: 0 })
+            names.with_head(head, |name| rustix::fs::openat(dir, name.bytes(), flags, Mode::RUSR | Mode::WUSR))?;
+        Ok(Self { entry: NewEntry { dir, temporary, dropped: Dropped::Removed }, fd, position: 0, written: 0 })
     }
 
     /// Appends these bytes. Blocks of zeros become holes: what was never written reads as zeros.
@@ -202,6 +280,11 @@ impl<'d> NewFile<'d> {
             bytes = rest;
         }
         Ok(())
+    }
+
+    /// Removes it, even if it is a partial file.
+    pub fn discard(mut self) {
+        self.entry.dropped = Dropped::Removed;
     }
 
     /// The open file, for its attributes.
@@ -286,8 +369,8 @@ mod tests {
     #[test]
     fn only_our_own_names_are_temporary() {
         let names = TemporaryNames::default();
-        assert!(is_temporary(names.next().name().bytes()));
-        assert_ne!(names.next().name(), names.next().name());
+        assert!(is_temporary(names.next(PREFIX).name().bytes()));
+        assert_ne!(names.next(PREFIX).name(), names.next(PREFIX).name());
         for other in [&b".doppel-tmp."[..], b".doppel-tmp.0123456789abcdeg", b".doppel-tmp.0123456789abcdef0", b"a"] {
             assert!(!is_temporary(other));
         }
@@ -303,6 +386,48 @@ mod tests {
         drop(new);
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
         assert_eq!(std::fs::read(root.path().join("f")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_partial_file_stays_until_it_has_its_name_or_is_discarded() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = std::fs::File::open(root.path()).unwrap();
+        let (names, target) = (TemporaryNames::default(), Name::new(b"f").unwrap());
+        let listed = || -> Vec<Vec<u8>> {
+            use std::os::unix::ffi::OsStringExt;
+            std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name().into_vec()).collect()
+        };
+        let new = || {
+            let mut new = NewFile::create_partial(dir.as_fd(), &names, target).unwrap();
+            new.append(b"new").unwrap();
+            new
+        };
+        drop(new());
+        let left = listed();
+        assert_eq!(left.len(), 1);
+        assert!(is_temporary(&left[0]) && is_partial(&left[0]) && is_partial_of(&left[0], target));
+        assert!(!is_partial_of(&left[0], Name::new(b"g").unwrap()));
+        new().discard();
+        assert_eq!(listed(), left);
+        new().commit(target).unwrap();
+        assert_eq!(listed().len(), 2);
+        assert_eq!(std::fs::read(root.path().join("f")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn names_that_only_look_temporary_are_not() {
+        for name in [
+            "",
+            ".doppel-tmp.",
+            ".doppel-tmp.0123456789abcde",
+            ".doppel-tmp.+123456789abcdef",
+            ".doppel-part.0123456789abcdef",
+        ] {
+            assert!(!is_temporary(name.as_bytes()), "{name}");
+        }
+        assert!(is_temporary(b".doppel-tmp.0123456789abcdef") && !is_partial(b".doppel-tmp.0123456789abcdef"));
+        assert!(is_partial(b".doppel-part.0123456789abcdef.0123456789abcdef"));
+        assert!(!is_partial(b".doppel-part.0123456789abcdef.0123456789abcdefg"));
     }
 
     #[test]

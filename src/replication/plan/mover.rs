@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Work};
+use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Work};
 use jiff::{SignedDuration, Timestamp};
 
 use super::source::Volume;
@@ -261,9 +261,13 @@ fn work(rsync: &RsyncTls) -> Work {
     let key_file = PathBuf::from(KEY_PATH);
     let empty_source = rsync.empty_source;
     match &rsync.meeting {
-        Meeting::Call { address, port } => {
-            Work::RsyncTlsSource(RsyncTlsSource { address: address.clone(), port: *port, key_file, empty_source })
-        }
+        Meeting::Call { address, port } => Work::RsyncTlsSource(RsyncTlsSource {
+            address: address.clone(),
+            port: *port,
+            key_file,
+            empty_source,
+            verification: Verification::None,
+        }),
         Meeting::Listen(_) => {
             Work::RsyncTlsDestination(RsyncTlsDestination { port: RSYNC_TLS_PORT, key_file, empty_source })
         }

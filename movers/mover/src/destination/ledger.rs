@@ -74,7 +74,7 @@ impl Ledger {
     /// The verdict on a run whose source is done.
     pub(crate) fn settle(self) -> (Verdict, Tally, LeftOut) {
         let Self { last, before_last, mut tally, open: _, complete: _ } = self;
-        let Outcome { tally: tree, mut left_out, mut remarks, peer } = last.unwrap_or_default();
+        let Outcome { tally: tree, mut left_out, mut remarks, peer, complete: _ } = last.unwrap_or_default();
         (tally.entries, tally.devices, tally.bytes) = (tree.entries, tree.devices, tree.bytes);
         // VolSync's source copies in one pass and deletes in a second: what the first left out is still missing.
         if let (Peer::Rsync, Some(first)) = (peer, before_last) {

@@ -22,7 +22,7 @@ impl Source<'_> {
         let failed = |failure| Trouble { came: Came::Failed, failure, not_taken: None };
         let mut connection = self.connect()?;
         let peer = recognise(&connection, device.size());
-        let options = SendOptions { empty_source: self.empty_source, key: key().map_err(failed)? };
+        let options = SendOptions { empty_source: self.options.empty_source, key: key().map_err(failed)? };
         let Connection { reader, writer, .. } = &mut connection;
         let sent = send(connection::Connection { reader, writer, peer }, device, &options, self.counters);
         if let (Ok(_), Peer::Diskrsync) = (&sent, peer) {

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use doppel_rsync::proto::extras::DOPPEL;
 use doppel_rsync::proto::frame::{Header, Tag};
-use doppel_rsync::proto::greeting::{DOPPEL, greeting};
+use doppel_rsync::proto::greeting::greeting;
 use doppel_rsync::proto::integer::write_varint;
 use doppel_rsync::proto::negotiate::checksum_names;
 use doppel_transport::address::Address;

@@ -11,6 +11,8 @@
 pub mod cgroup;
 pub mod diskrsync;
 pub mod hostile;
+#[path = "../../../rsync/tests/support/programs.rs"]
+pub mod programs;
 pub mod proxy;
 pub mod tree;
 pub mod volsync;

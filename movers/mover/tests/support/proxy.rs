@@ -1,9 +1,13 @@
-//! A TCP proxy that stops its first connection at a given byte, so that a test can do something just then.
+//! TCP proxies: one that stops its first connection at a given byte, so that a test can do something just then; and one
+//! that is a slow link.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
 /// The proxy. Connections after the first are forwarded whole.
 pub struct Proxy {
@@ -83,6 +87,55 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut gate: Option<Gate>) {
         }
         if to.write_all(&buffer[..length]).is_err() {
             let _ = from.shutdown(Shutdown::Both);
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// A link to `port` on which every byte takes `delay`, and which carries so many bytes a second, each way and for each
+/// connection. Returns the port of its near end.
+pub fn slow_link(port: u16, delay: Duration, rate: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // What the kernel buffers would be room on the link; sockets that are accepted get the listener's.
+    set_socket_recv_buffer_size(&listener, ROOM).unwrap();
+    let near = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", port))) {
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    set_socket_send_buffer_size(to, ROOM).unwrap();
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let packets = usize::try_from(u128::from(rate) * delay.as_millis() / 1000).unwrap() / PACKET;
+                    let (enter, leave) = sync_channel(packets + ROOM / PACKET);
+                    thread::spawn(move || enter_link(from, &enter, delay, rate));
+                    thread::spawn(move || leave_link(&leave, to));
+                }
+            }
+        }
+    });
+    near
+}
+
+const ROOM: usize = 64 * 1024;
+const PACKET: usize = 1400;
+
+fn enter_link(mut from: TcpStream, link: &SyncSender<(Instant, Vec<u8>)>, delay: Duration, rate: u64) {
+    let mut free = Instant::now();
+    let mut packet = vec![0; PACKET];
+    while let Ok(length @ 1..) = from.read(&mut packet) {
+        free = free.max(Instant::now()) + Duration::from_nanos(length as u64 * 1_000_000_000 / rate);
+        if link.send((free + delay, packet[..length].to_vec())).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Read);
+}
+
+fn leave_link(link: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {
+    for (arrival, packet) in link {
+        thread::sleep(arrival.saturating_duration_since(Instant::now()));
+        if to.write_all(&packet).is_err() {
             break;
         }
     }

@@ -1,5 +1,5 @@
-//! VolSync's two ends of rsync over TLS, from the stock programs and the arguments that its scripts use: stunnel and
-//! rsync of the machine's packages. Without the scripts' sleeps.
+//! VolSync's two ends of rsync over TLS, from the stock programs and the arguments that its scripts use: stunnel of the
+//! machine's packages, and rsync of either version. Without the scripts' sleeps.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,8 +8,18 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::programs::Rsync;
 use super::tree::set_time;
 use super::{Process, Stage, free_port, permissions, wait_for_port, wait_until};
+
+/// How a destination treats symbolic links, by its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Since 0.16: they are disguised, and restored in the end by the source's list.
+    Disguised,
+    /// Before: rsync's daemon rewrites those that lead out. That version also took TLS 1.2.
+    Rewritten,
+}
 
 /// A destination: an rsync daemon for each connection that stunnel lets in.
 pub struct Destination {
@@ -21,7 +31,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    pub fn start(stage: &Stage, volume: &Path) -> Self {
+    pub fn start(stage: &Stage, volume: &Path, rsync: Rsync, links: Links) -> Self {
         let port = free_port();
         let dir = stage.volume(&format!("volsync-destination-{port}"));
         let control = dir.join("control");
@@ -30,10 +40,11 @@ impl Destination {
         fs::write(
             &rsyncd,
             format!(
-                "address = 127.0.0.1\nmax verbosity = 10\nuse chroot = false\nnumeric ids = true\nmunge symlinks = true\n\
+                "address = 127.0.0.1\nmax verbosity = 10\nuse chroot = false\nnumeric ids = true\nmunge symlinks = {munge}\n\
                  open noatime = true\nreverse lookup = false\ntransfer logging = true\nread only = false\n\
                  log file = {dir}/rsyncd.log\nuid = 0\ngid = *\n\
                  [data]\npath = {volume}\ncomment = PVC data\n[control]\npath = {control}\n",
+                munge = links == Links::Disguised,
                 dir = dir.display(),
                 volume = volume.display(),
                 control = control.display(),
@@ -41,8 +52,13 @@ impl Destination {
         )
         .unwrap();
         let service = format!(
-            "ciphers = kPSK\nsslVersionMin = TLSv1.3\nPSKsecrets = PSK_FILE\nTIMEOUTclose = 0\n\
-             exec = /usr/bin/rsync\nexecArgs = rsync --server --daemon --config={} .\n",
+            "{}PSKsecrets = PSK_FILE\nTIMEOUTclose = 0\nexec = {}\n\
+             execArgs = rsync --server --daemon --config={} .\n",
+            match links {
+                Links::Disguised => "ciphers = kPSK\nsslVersionMin = TLSv1.3\n",
+                Links::Rewritten => "ciphers = PSK\n",
+            },
+            rsync.program().display(),
             rsyncd.display()
         );
         let stunnel = stunnel(stage, &dir, port, &service);
@@ -53,8 +69,9 @@ impl Destination {
         self.control.join("complete").exists()
     }
 
-    /// What the script does once `complete` is there: the links in the list get their targets back. That changes the
-    /// times of their directories; here they are put back, so that the tree can be compared.
+    /// What the script does once `complete` is there: the links in the list get their targets back, with their owner if it
+    /// may; what is no disguised link, because it is listed twice, stays. That changes the times of links and of their
+    /// directories; those of directories are put back here, so that the tree can be compared.
     pub fn finish(self) {
         const MUNGED: &[u8] = b"/rsyncd-munged/";
         wait_until("control/complete", || self.is_complete());
@@ -63,9 +80,11 @@ impl Destination {
             let link = self.volume.join(OsStr::from_bytes(line));
             let before = fs::symlink_metadata(link.parent().unwrap()).unwrap();
             let target = fs::read_link(&link).unwrap_or_else(|error| panic!("{}: {error}", link.display()));
-            let target = target.as_os_str().as_bytes().strip_prefix(MUNGED).expect("the daemon munges every link");
+            let Some(target) = target.as_os_str().as_bytes().strip_prefix(MUNGED) else { continue };
+            let owner = fs::symlink_metadata(&link).unwrap();
             fs::remove_file(&link).unwrap();
             symlink(OsStr::from_bytes(target), &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(owner.uid()), Some(owner.gid())).unwrap();
             set_time(link.parent().unwrap(), before.mtime(), before.mtime_nsec());
         }
     }
@@ -77,6 +96,7 @@ impl Destination {
 
 /// A source: rsync through a stunnel client.
 pub struct Source {
+    rsync: Rsync,
     front: u16,
     volume: PathBuf,
     dir: PathBuf,
@@ -84,12 +104,12 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn start(stage: &Stage, volume: &Path, port: u16) -> Self {
+    pub fn start(stage: &Stage, volume: &Path, port: u16, rsync: Rsync) -> Self {
         let front = free_port();
         let dir = stage.volume(&format!("volsync-source-{front}"));
         let service = format!("client = yes\nciphers = PSK\nPSKsecrets = PSK_FILE\nconnect = 127.0.0.1:{port}\n");
         let stunnel = stunnel(stage, &dir, front, &service);
-        Self { front, volume: volume.to_owned(), dir, _stunnel: stunnel }
+        Self { rsync, front, volume: volume.to_owned(), dir, _stunnel: stunnel }
     }
 
     /// Pass A: what there is. The names at the top are listed, for the root itself is not sent.
@@ -102,7 +122,7 @@ impl Source {
         }
         let list = self.dir.join("list");
         fs::write(&list, names).unwrap();
-        let mut command = Command::new("rsync");
+        let mut command = self.rsync.command();
         command.args(["-aAhHSxz", "-r", "--exclude=lost+found", "--itemize-changes", "--info=stats2,misc2"]);
         command.arg(format!("--files-from={}", list.display())).arg(self.from()).arg(self.url("data"));
         command.output().unwrap()
@@ -110,7 +130,7 @@ impl Source {
 
     /// Pass B: what there is no more.
     pub fn delete(&self) -> Output {
-        let mut command = Command::new("rsync");
+        let mut command = self.rsync.command();
         command.args(["-rx", "--exclude=lost+found", "--ignore-existing", "--ignore-non-existing", "--delete"]);
         command.args(["--itemize-changes", "--info=stats2,misc2"]).arg(self.from()).arg(self.url("data"));
         command.output().unwrap()
@@ -120,25 +140,40 @@ impl Source {
     pub fn control(&self, name: &str, content: &[u8]) -> Output {
         let file = self.dir.join(name);
         fs::write(&file, content).unwrap();
-        Command::new("rsync").arg(file).arg(self.url(&format!("control/{name}"))).output().unwrap()
+        self.rsync.command().arg(file).arg(self.url(&format!("control/{name}"))).output().unwrap()
     }
 
-    /// The whole of VolSync's script.
+    /// The whole of VolSync's script: up to five attempts of two passes each, the second whatever became of the first, and
+    /// word of the end. Returns how many attempts it took.
     #[track_caller]
-    pub fn sync(&self) {
-        let copied = succeed(self.copy());
+    pub fn sync(&self) -> usize {
         let mut links = Vec::new();
-        for line in copied.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"cL")) {
+        for attempt in 1..=5 {
+            // Without entries there is nothing to copy.
+            let is_empty = fs::read_dir(&self.volume).unwrap().next().is_none();
+            let copied = is_empty || self.copy_with_links(&mut links);
+            let deleted = self.delete().status.success();
+            if copied && deleted {
+                succeed(self.control("complete", b"#! /bin/bash\n"));
+                return attempt;
+            }
+        }
+        panic!("five attempts failed");
+    }
+
+    /// Pass A and the list of links, which grows from attempt to attempt. Whether all of it succeeded.
+    fn copy_with_links(&self, links: &mut Vec<u8>) -> bool {
+        let Output { status, stdout, .. } = self.copy();
+        if !status.success() {
+            return false;
+        }
+        for line in stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"cL")) {
             let path = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap();
             let end = path.windows(4).position(|window| window == b" -> ").unwrap();
             links.extend(&path[..end]);
             links.push(b'\n');
         }
-        if !links.is_empty() {
-            succeed(self.control("symlink-munging-file", &links));
-        }
-        succeed(self.delete());
-        succeed(self.control("complete", b"#! /bin/bash\n"));
+        links.is_empty() || self.control("symlink-munging-file", links).status.success()
     }
 
     fn from(&self) -> String {

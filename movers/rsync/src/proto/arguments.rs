@@ -6,7 +6,10 @@
 
 use doppel_contract::Line;
 
+use crate::proto::checksum::Algorithm;
+use crate::proto::extras::Extras;
 use crate::proto::input::{Input, Malformed};
+use crate::proto::negotiate::Compression;
 
 /// What a client asks of a daemon that receives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,8 +24,10 @@ pub struct Arguments {
     pub one_file_system: bool,
     /// Zeros become holes (`-S`).
     pub sparse: bool,
-    /// Content is compressed (`-z`).
-    pub compress: bool,
+    /// How content is compressed: by what the peers agree on (`-z`), or by what the client says (`--compress-choice`).
+    pub compression: Choice<Compression>,
+    /// By which checksum content is compared (`--checksum-choice`).
+    pub checksum: Choice<Algorithm>,
     /// User and group ids have no names (`--numeric-ids`).
     pub numeric_ids: bool,
     /// What is not in the list is deleted (`--delete` and its variants; we always delete after the transfer).
@@ -33,14 +38,25 @@ pub struct Arguments {
     pub ignore_existing: bool,
     /// What is not there is not made (`--existing`).
     pub ignore_missing: bool,
+    /// The daemon is to send (`--sender`). We ask that of others; asked ourselves, we refuse.
+    pub sender: bool,
     /// The client wants to be told of each change (`--log-format`).
     pub itemize: bool,
-    /// The client is a Doppel (`--doppel`, which is only said to a Doppel).
-    pub doppel: bool,
+    /// The client is a Doppel, and uses these extras (`--doppel`, which is only said to a Doppel).
+    pub doppel: Option<Extras>,
     /// What the client's program knows, a letter each (`-e.`).
     pub letters: Vec<u8>,
     /// Where to: the module, a slash and perhaps a name.
     pub path: Vec<u8>,
+}
+
+/// Something that peers agree on, unless the client decides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice<T> {
+    /// They agree on it after the arguments.
+    Negotiated,
+    /// It is decided.
+    Fixed(T),
 }
 
 /// What is kept of each entry.
@@ -64,6 +80,19 @@ pub struct Keep {
     pub acls: bool,
     /// Extended attributes (`-X`).
     pub xattrs: bool,
+}
+
+impl Default for Choice<Compression> {
+    fn default() -> Self {
+        Self::Fixed(Compression::None)
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "derived, it would be the default of the compression, too")]
+impl Default for Choice<Algorithm> {
+    fn default() -> Self {
+        Self::Negotiated
+    }
 }
 
 impl Keep {
@@ -251,7 +280,7 @@ impl Arguments {
                 b'R' => self.relative = true,
                 b'x' => self.one_file_system = true,
                 b'S' => self.sparse = true,
-                b'z' => self.compress = true,
+                b'z' => self.compression = Choice::Negotiated,
                 // Verbosity, and whole files: how much is read of the old content is ours to decide.
                 b'v' | b'W' => {}
                 b'e' => {
@@ -281,14 +310,35 @@ impl Arguments {
             (b"--existing" | b"--ignore-non-existing", None) => self.ignore_missing = true,
             (b"--numeric-ids", None) => self.numeric_ids = true,
             (b"--log-format", Some(_)) => self.itemize = true,
-            // Stands for -z where the level is not the default.
-            (b"--compress-level", Some(_)) => self.compress = true,
-            (b"--doppel", Some(_)) => self.doppel = true,
+            // Only the compressor is concerned. It comes with -z, or with a choice after it.
+            (b"--compress-level", Some(_)) => self.compression = Choice::Negotiated,
+            (b"--compress-choice", Some(name)) => return self.choose_compression(Compression::named(name), refused),
+            (b"--new-compress", None) => self.compression = Choice::Fixed(Compression::Zlibx),
+            (b"--old-compress", None) => self.compression = Choice::Fixed(Compression::Zlib),
+            (b"--checksum-choice", Some(names)) => return self.choose_checksum(names, refused),
+            (b"--doppel", Some(names)) => self.doppel = Some(Extras::named(names.split(|&byte| byte == b','))),
             (name, _) if WITHOUT_EFFECT.contains(&name) => {}
             (b"--timeout", Some(_)) => {}
             _ => return Err(refused()),
         }
         Ok(())
+    }
+
+    /// What is refused counts as decided, too: nothing is exchanged about it.
+    fn choose_compression(
+        &mut self,
+        compression: Option<Compression>,
+        refused: impl FnOnce() -> Refused,
+    ) -> Result<(), Refused> {
+        self.compression = Choice::Fixed(compression.unwrap_or(Compression::None));
+        compression.map(|_| ()).ok_or_else(refused)
+    }
+
+    /// A second name, after a comma, is about checksums of whole files before the transfer (`-c`), which we do not do.
+    fn choose_checksum(&mut self, names: &[u8], refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
+        let algorithm = names.split(|&byte| byte == b',').next().and_then(Algorithm::named);
+        self.checksum = Choice::Fixed(algorithm.unwrap_or(Algorithm::Md5));
+        algorithm.map(|_| ()).ok_or_else(refused)
     }
 
     /// The module that the path is in, and the rest of the path.
@@ -318,11 +368,12 @@ impl Arguments {
             (self.relative, 'R'),
             (self.one_file_system, 'x'),
             (self.sparse, 'S'),
-            (self.compress, 'z'),
+            (self.compression == Choice::Negotiated, 'z'),
         ];
         let letters: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter).collect();
         let options = [
             Some("--server".to_owned()),
+            self.sender.then(|| "--sender".to_owned()),
             Some(format!("-{letters}e.LsfxCIvu")),
             self.itemize.then(|| "--log-format=%i".to_owned()),
             self.delete.then(|| "--delete-after".to_owned()),
@@ -331,7 +382,11 @@ impl Arguments {
             self.ignore_existing.then(|| "--ignore-existing".to_owned()),
             self.ignore_missing.then(|| "--existing".to_owned()),
             self.numeric_ids.then(|| "--numeric-ids".to_owned()),
-            self.doppel.then(|| "--doppel=1".to_owned()),
+            fixed(self.checksum).map(|checksum| format!("--checksum-choice={}", checksum.name())),
+            fixed(self.compression)
+                .filter(|compression| *compression != Compression::None)
+                .map(|compression| format!("--compress-choice={}", compression.name())),
+            self.doppel.map(|extras| format!("--doppel={}", extras.names())),
             Some(".".to_owned()),
         ];
         let mut bytes = Vec::new();
@@ -342,6 +397,13 @@ impl Arguments {
         bytes.extend_from_slice(&self.path);
         bytes.extend_from_slice(&[0, 0]);
         bytes
+    }
+}
+
+fn fixed<T: Copy>(choice: Choice<T>) -> Option<T> {
+    match choice {
+        Choice::Negotiated => None,
+        Choice::Fixed(value) => Some(value),
     }
 }
 
@@ -360,7 +422,7 @@ mod tests {
     fn volsyncs_arguments_are_understood() {
         let copy = parse("--server -lHogDtpArRxSze.iLsfxCIvu --log-format=%i --info=MISC2,STATS2 . data/").unwrap();
         assert_eq!(copy.keep, Keep { xattrs: false, ..Keep::ALL });
-        assert!(copy.compress && copy.sparse && copy.relative && copy.itemize && !copy.delete);
+        assert!(copy.compression == Choice::Negotiated && copy.sparse && copy.relative && copy.itemize && !copy.delete);
         assert_eq!(copy.letters, b"iLsfxCIvu");
         let delete = parse(
             "--server -rxe.iLsfxCIvu --log-format=%i --delete --ignore-existing --existing --info=MISC2,STATS2 . data/",
@@ -380,6 +442,9 @@ mod tests {
             ("--server -Ue.L . data/", "-U"),
             ("--server -re.L --inplace . data/", "--inplace"),
             ("--server -re.L --delete-excluded . data/", "--delete-excluded"),
+            ("--server -re.L --compress-choice=lzma . data/", "--compress-choice=lzma"),
+            ("--server -re.L --checksum-choice=sha1 . data/", "--checksum-choice=sha1"),
+            ("--server -re.L --checksum-choice=auto,md5 . data/", "--checksum-choice=auto,md5"),
             ("--server -re.L --max-delete=5 . data/", "--max-delete=5"),
             ("--server -re.L data/", "data/"),
             ("--server -re.L . data/ more", "one path"),
@@ -392,6 +457,23 @@ mod tests {
     }
 
     #[test]
+    fn a_client_can_decide_compression_and_checksum() {
+        use Choice::{Fixed, Negotiated};
+        for (options, compression, checksum) in [
+            ("-re.L", Fixed(Compression::None), Negotiated),
+            ("-rze.L", Negotiated, Negotiated),
+            ("-rze.L --old-compress", Fixed(Compression::Zlib), Negotiated),
+            ("-re.L --new-compress", Fixed(Compression::Zlibx), Negotiated),
+            ("-rze.L --compress-level=9", Negotiated, Negotiated),
+            ("-re.L --compress-level=19 --compress-choice=lz4", Fixed(Compression::Lz4), Negotiated),
+            ("-re.L --checksum-choice=md4,xxh3", Fixed(Compression::None), Fixed(Algorithm::Md4)),
+        ] {
+            let parsed = parse(&format!("--server {options} . data/")).unwrap();
+            assert_eq!((parsed.compression, parsed.checksum), (compression, checksum), "{options}");
+        }
+    }
+
+    #[test]
     fn arguments_come_back() {
         let arguments = Arguments {
             keep: Keep::ALL,
@@ -400,7 +482,9 @@ mod tests {
             numeric_ids: true,
             delete: true,
             delete_nothing: true,
-            doppel: true,
+            doppel: Some(Extras::PACK),
+            checksum: Choice::Fixed(Algorithm::Xxh3),
+            compression: Choice::Fixed(Compression::Zlibx),
             letters: b"LsfxCIvu".to_vec(),
             path: b"data/".to_vec(),
             ..Arguments::default()

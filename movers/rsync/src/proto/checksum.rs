@@ -3,7 +3,9 @@
 //! A block's strong checksum takes the session's seed; a whole file's does not. (rsync-win, codec specification, 8 and
 //! 10; seeds of xxh3 as of the others, from a capture of rsync 3.5.0.)
 
-use md5::{Digest as _, Md5};
+use md4::Md4;
+use md5::digest::consts::U16;
+use md5::{Digest, Md5};
 use xxhash_rust::xxh3::{self, Xxh3};
 use xxhash_rust::xxh64::{self, Xxh64};
 
@@ -18,12 +20,19 @@ pub enum Algorithm {
     Xxh64,
     /// MD5; what peers have in common that do not negotiate.
     Md5,
+    /// MD4, for peers that insist on it.
+    Md4,
 }
 
 impl Algorithm {
-    /// All of them, fastest first: this is our preference. md4 is not among them: builds of rsync disagree about its
-    /// seed.
-    pub const ALL: [Self; 4] = [Self::Xxh128, Self::Xxh3, Self::Xxh64, Self::Md5];
+    /// All of them, fastest first: this is our preference.
+    pub const ALL: [Self; 5] = [Self::Xxh128, Self::Xxh3, Self::Xxh64, Self::Md5, Self::Md4];
+
+    /// The checksum of this name.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().as_bytes() == name)
+    }
 
     /// Its name on the wire.
     #[must_use]
@@ -33,6 +42,7 @@ impl Algorithm {
             Self::Xxh3 => "xxh3",
             Self::Xxh64 => "xxh64",
             Self::Md5 => "md5",
+            Self::Md4 => "md4",
         }
     }
 
@@ -41,7 +51,7 @@ impl Algorithm {
     #[expect(clippy::len_without_is_empty, reason = "a length that is never zero")]
     pub fn len(self) -> u32 {
         match self {
-            Self::Xxh128 | Self::Md5 => 16,
+            Self::Xxh128 | Self::Md5 | Self::Md4 => 16,
             Self::Xxh3 | Self::Xxh64 => 8,
         }
     }
@@ -55,6 +65,7 @@ pub type Strong = [u8; 16];
 pub struct BlockSum {
     algorithm: Algorithm,
     seed: i32,
+    seed_bytes: [u8; 4],
     /// The key that XXH3 derives from the seed for inputs over 240 bytes, so that it is derived once and not per block.
     secret: [u8; 192],
 }
@@ -63,7 +74,17 @@ impl BlockSum {
     /// For a session with this seed.
     #[must_use]
     pub fn new(algorithm: Algorithm, seed: i32) -> Self {
-        Self { algorithm, seed, secret: xxhash_rust::const_xxh3::const_custom_default_secret(wide(seed)) }
+        Self {
+            algorithm,
+            seed,
+            seed_bytes: seed.to_le_bytes(),
+            secret: xxhash_rust::const_xxh3::const_custom_default_secret(wide(seed)),
+        }
+    }
+
+    /// Nothing, for a seed of 0.
+    fn seed_bytes(&self) -> &[u8] {
+        if self.seed == 0 { &[] } else { &self.seed_bytes }
     }
 
     /// The checksum of a block.
@@ -76,17 +97,21 @@ impl BlockSum {
             Algorithm::Xxh3 if block.len() > 240 => short(xxh3::xxh3_64_with_secret(block, &self.secret)),
             Algorithm::Xxh3 => short(xxh3::xxh3_64_with_seed(block, seed)),
             Algorithm::Xxh64 => short(xxh64::xxh64(block, seed)),
-            Algorithm::Md5 => {
-                let mut hasher = Md5::new();
-                // We only talk to peers that put the seed first (CF_CHKSUM_SEED_FIX).
-                if self.seed != 0 {
-                    hasher.update(self.seed.to_le_bytes());
-                }
-                hasher.update(block);
-                hasher.finalize().into()
-            }
+            // We only talk to peers that put the seed first in MD5 (CF_CHKSUM_SEED_FIX).
+            Algorithm::Md5 => digest::<Md5>(&[self.seed_bytes(), block]),
+            // In MD4 it comes last all the same, but in builds of rsync whose OpenSSL still has MD4: no block is found
+            // then, and content travels whole.
+            Algorithm::Md4 => digest::<Md4>(&[block, self.seed_bytes()]),
         }
     }
+}
+
+fn digest<D: Digest<OutputSize = U16>>(parts: &[&[u8]]) -> Strong {
+    let mut hasher = D::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// rsync passes its signed seed where xxhash takes an unsigned one of 64 bits.
@@ -114,6 +139,8 @@ pub enum FileSum {
     Xxh64(Xxh64),
     /// MD5.
     Md5(Md5),
+    /// MD4.
+    Md4(Md4),
     /// Exactly one piece, already done.
     Whole(Strong),
 }
@@ -133,6 +160,7 @@ impl FileSum {
             Algorithm::Xxh3 => short(xxh3::xxh3_64(content)),
             Algorithm::Xxh64 => short(xxh64::xxh64(content, 0)),
             Algorithm::Md5 => Md5::digest(content).into(),
+            Algorithm::Md4 => Md4::digest(content).into(),
         })
     }
 
@@ -144,12 +172,14 @@ impl FileSum {
                 Algorithm::Xxh3 => Self::Xxh3(Box::new(Xxh3::new())),
                 Algorithm::Xxh64 => Self::Xxh64(Xxh64::new(0)),
                 Algorithm::Md5 => Self::Md5(Md5::new()),
+                Algorithm::Md4 => Self::Md4(Md4::new()),
             };
         }
         match self {
             Self::Xxh128(state) | Self::Xxh3(state) => state.update(piece),
             Self::Xxh64(state) => state.update(piece),
             Self::Md5(state) => state.update(piece),
+            Self::Md4(state) => state.update(piece),
             Self::Empty(_) | Self::Whole(_) => {}
         }
     }
@@ -163,6 +193,7 @@ impl FileSum {
             Self::Xxh3(state) => short(state.digest()),
             Self::Xxh64(state) => short(state.digest()),
             Self::Md5(state) => state.finalize().into(),
+            Self::Md4(state) => state.finalize().into(),
             Self::Whole(strong) => strong,
         }
     }
@@ -241,6 +272,7 @@ mod tests {
         let hex = |sum: Strong| sum.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(BlockSum::new(Algorithm::Md5, seed).of(b"abc")), "5a035b41f39449760a0c6a01e4060c62");
         assert_eq!(hex(FileSum::whole(Algorithm::Md5, b"abc").finish()), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(hex(FileSum::whole(Algorithm::Md4, b"abc").finish()), "a448017aaf21d8525fc10ae87aa6729d");
         assert_eq!(BlockSum::new(Algorithm::Xxh64, seed).of(b"abc")[..8], 0x0f7f_d165_5f1a_f42b_u64.to_le_bytes());
         assert_eq!(BlockSum::new(Algorithm::Xxh64, -1).of(b"abc")[..8], 0x2830_6e58_9cc0_2176_u64.to_le_bytes());
         assert_eq!(hex(FileSum::whole(Algorithm::Xxh128, b"").finish()), "7f498d4624c30160d8984701d306aa99");
@@ -258,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn pieces_make_the_whole(data in proptest::collection::vec(any::<u8>(), 0..2000), at in any::<prop::sample::Index>(), which in 0_usize..4) {
+        fn pieces_make_the_whole(data in proptest::collection::vec(any::<u8>(), 0..2000), at in any::<prop::sample::Index>(), which in 0_usize..5) {
             let algorithm = Algorithm::ALL[which];
             let (a, b) = data.split_at(at.index(data.len() + 1));
             let mut sum = FileSum::Empty(algorithm);

@@ -63,6 +63,36 @@ impl PackedReader {
     }
 }
 
+/// Writes tokens of one file. Runs are spelled out: a block that follows its neighbour takes one byte.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackedWriter {
+    last: u32,
+}
+
+impl PackedWriter {
+    /// The head of a piece of compressed data, which has at most [`MAX_DATA`] bytes.
+    #[must_use]
+    pub fn data(len: usize) -> [u8; 2] {
+        let [low, high, ..] = len.min(MAX_DATA).to_le_bytes();
+        [0x40 | high, low]
+    }
+
+    /// Writes a block.
+    pub fn block(&mut self, out: &mut Vec<u8>, block: u32) {
+        match block.checked_sub(self.last).and_then(|distance| u8::try_from(distance).ok()) {
+            Some(distance @ 0..=0x3f) => out.push(0x80 | distance),
+            _ => {
+                out.push(0x20);
+                out.extend(block.to_le_bytes());
+            }
+        }
+        self.last = block;
+    }
+
+    /// The end of the file.
+    pub const END: u8 = 0;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +126,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn tokens_come_back(blocks in proptest::collection::vec((0_u32..1000, 0_usize..=MAX_DATA), 0..20)) {
+            let (mut out, mut writer) = (Vec::new(), PackedWriter::default());
+            for (block, len) in &blocks {
+                writer.block(&mut out, *block);
+                out.extend(PackedWriter::data(*len));
+            }
+            out.push(PackedWriter::END);
+            let (mut input, mut reader) = (&out[..], PackedReader::default());
+            for (block, len) in &blocks {
+                prop_assert_eq!(reader.read(&mut input, 1000), Ok(Packed::Block(*block)));
+                prop_assert_eq!(reader.read(&mut input, 1000), Ok(Packed::Data(*len)));
+            }
+            prop_assert_eq!(reader.read(&mut input, 1000), Ok(Packed::End));
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100), blocks: u32) {
             let mut reader = PackedReader::default();

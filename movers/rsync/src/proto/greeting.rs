@@ -2,6 +2,7 @@
 
 use doppel_contract::Line;
 
+use crate::proto::extras::Extras;
 use crate::proto::input::Malformed;
 
 /// A version of the protocol.
@@ -68,10 +69,6 @@ pub fn read_greeting(line: &[u8]) -> Result<Protocol, Malformed> {
     Protocol::with(version)
 }
 
-/// The line by which a Doppel daemon makes itself known, before it accepts a module. rsync prints it, as it prints any
-/// message of the day, and goes on.
-pub const DOPPEL: &str = "doppel 1";
-
 /// What a daemon says to the name of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -83,8 +80,8 @@ pub enum Answer {
     Refused(Line),
     /// It has said everything, without accepting.
     Exit,
-    /// It is a Doppel.
-    Doppel,
+    /// It is a Doppel, and this is what it can do.
+    Doppel(Extras),
     /// Any other line, to be printed.
     Text(Line),
 }
@@ -97,10 +94,10 @@ pub fn read_answer(line: &[u8]) -> Answer {
         Some(b"OK") => Answer::Accepted,
         Some(b"EXIT") => Answer::Exit,
         Some(rest) if rest.starts_with(b"AUTHREQD") => Answer::Password,
-        _ if line == DOPPEL.as_bytes() => Answer::Doppel,
-        _ => match line.strip_prefix(b"@ERROR") {
-            Some(why) => Answer::Refused(Line::from_bytes(why.strip_prefix(b": ").unwrap_or(why))),
-            None => Answer::Text(text),
+        _ => match (Extras::of_daemon(line), line.strip_prefix(b"@ERROR")) {
+            (Some(extras), _) => Answer::Doppel(extras),
+            (None, Some(why)) => Answer::Refused(Line::from_bytes(why.strip_prefix(b": ").unwrap_or(why))),
+            (None, None) => Answer::Text(text),
         },
     }
 }
@@ -125,7 +122,7 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         assert_eq!(read_answer(b"@RSYNCD: OK"), Answer::Accepted);
-        assert_eq!(read_answer(b"doppel 1"), Answer::Doppel);
+        assert_eq!(read_answer(b"doppel 1 pack"), Answer::Doppel(Extras::PACK));
         assert_eq!(read_answer(b"@ERROR: Unknown module 'x'"), Answer::Refused(Line::new("Unknown module 'x'")));
         assert_eq!(read_answer(b"welcome\x1b"), Answer::Text(Line::new(r"welcome\x1b")));
     }

@@ -95,10 +95,39 @@ pub fn write_string(out: &mut Vec<u8>, string: &[u8]) {
 /// How the tokens of file content are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
-    None,
     /// One zstd stream for the session, flushed after each run of literal data.
     Zstd,
+    /// A block of lz4 for each piece of literal data.
+    Lz4,
+    /// A stream of raw deflate for each file, of its literal data alone.
+    Zlibx,
+    /// The same, but blocks of the old content are part of what later data refers to.
+    Zlib,
+    /// Not at all.
+    None,
+}
+
+impl Compression {
+    /// All of them, the best first: this is our preference, and rsync's.
+    pub const ALL: [Self; 5] = [Self::Zstd, Self::Lz4, Self::Zlibx, Self::Zlib, Self::None];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Zlibx => "zlibx",
+            Self::Zlib => "zlib",
+            Self::None => "none",
+        }
+    }
+
+    /// The compression of this name.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|compression| compression.name().as_bytes() == name)
+    }
 }
 
 /// The checksums that we know, our favourite first.
@@ -107,8 +136,8 @@ pub fn checksum_names() -> String {
     Algorithm::ALL.map(Algorithm::name).join(" ")
 }
 
-/// The compressions that we know.
-pub const COMPRESSION_NAMES: &str = "zstd none";
+/// The compressions that we know, our favourite first.
+pub const COMPRESSION_NAMES: &str = "zstd lz4 zlibx zlib none";
 
 /// The first name of the client's that the server has too: both sides come to the same.
 fn agreed<'a>(client: &'a [u8], server: &[u8]) -> Option<&'a [u8]> {
@@ -121,9 +150,8 @@ fn agreed<'a>(client: &'a [u8], server: &[u8]) -> Option<&'a [u8]> {
 /// # Errors
 /// When they have none in common.
 pub fn agree_on_checksum(client: &[u8], server: &[u8]) -> Result<Algorithm, Malformed> {
-    let name = agreed(client, server);
-    let algorithm = Algorithm::ALL.into_iter().find(|algorithm| name == Some(algorithm.name().as_bytes()));
-    algorithm.ok_or_else(|| Malformed::unexpected("no checksum that we have too (xxh128, xxh3, xxh64, md5)"))
+    let algorithm = agreed(client, server).and_then(Algorithm::named);
+    algorithm.ok_or_else(|| Malformed::unexpected(format!("no checksum that we have too ({})", checksum_names())))
 }
 
 /// The compression that peers with these strings use.
@@ -131,11 +159,8 @@ pub fn agree_on_checksum(client: &[u8], server: &[u8]) -> Result<Algorithm, Malf
 /// # Errors
 /// When they have none in common.
 pub fn agree_on_compression(client: &[u8], server: &[u8]) -> Result<Compression, Malformed> {
-    match agreed(client, server) {
-        Some(b"zstd") => Ok(Compression::Zstd),
-        Some(b"none") => Ok(Compression::None),
-        _ => Err(Malformed::unexpected("no compression that we have too (zstd, none)")),
-    }
+    let compression = agreed(client, server).and_then(Compression::named);
+    compression.ok_or_else(|| Malformed::unexpected(format!("no compression that we have too ({COMPRESSION_NAMES})")))
 }
 
 #[cfg(test)]
@@ -148,11 +173,21 @@ mod tests {
         let ours = checksum_names();
         assert_eq!(agree_on_checksum(b"md5 xxh128", ours.as_bytes()), Ok(Algorithm::Md5));
         assert_eq!(agree_on_checksum(ours.as_bytes(), b"md5 xxh64 none"), Ok(Algorithm::Xxh64));
-        assert!(agree_on_checksum(b"md4 sha1", ours.as_bytes()).is_err());
+        assert_eq!(agree_on_checksum(b"sha1 md4", ours.as_bytes()), Ok(Algorithm::Md4));
+        assert!(agree_on_checksum(b"sha1 none", ours.as_bytes()).is_err());
         assert!(agree_on_checksum(b"", b"").is_err());
-        let stock = b"zstd lz4 zlibx zlib";
-        assert_eq!(agree_on_compression(stock, COMPRESSION_NAMES.as_bytes()), Ok(Compression::Zstd));
-        assert!(agree_on_compression(b"lz4", COMPRESSION_NAMES.as_bytes()).is_err());
+        let ours = COMPRESSION_NAMES;
+        assert_eq!(ours, Compression::ALL.map(Compression::name).join(" "));
+        for (stock, expected) in [
+            ("zstd lz4 zlibx zlib none", Compression::Zstd),
+            ("lzma lz4 zlib", Compression::Lz4),
+            ("zlibx zlib none", Compression::Zlibx),
+            ("zlib", Compression::Zlib),
+            ("none zstd", Compression::None),
+        ] {
+            assert_eq!(agree_on_compression(stock.as_bytes(), ours.as_bytes()), Ok(expected));
+        }
+        assert!(agree_on_compression(b"lzma", ours.as_bytes()).is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::proto::negotiate::{read_string_len, write_string};
 pub struct Flags(pub u16);
 
 impl Flags {
+    /// Its checksum follows, after all that is said here: only between Doppels, to verify.
+    pub const CHECKSUM: Self = Self(1 << 1);
     /// Its size differs.
     pub const SIZE: Self = Self(1 << 2);
     /// Its time differs.

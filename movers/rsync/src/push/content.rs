@@ -34,6 +34,8 @@ pub(crate) trait Content {
     /// Reads the entry's extended attribute of this number in its set over `value`; whether that could be done. One that
     /// vanished is empty.
     fn xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> bool;
+    /// The peer's content turned out to be another.
+    fn differs(&mut self, index: u32);
     /// Ends the reading; whether what was read is the content that the entry had at one moment.
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent;
 }
@@ -206,6 +208,10 @@ impl Content for TreeContent<'_> {
         false
     }
 
+    fn differs(&mut self, index: u32) {
+        self.leave_out(index, Line::new("verified: the destination's content is not that of the source"));
+    }
+
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
         let Some((reading, before)) = self.open.take() else { return Consistent::Broken };
         match read.and_then(|()| metadata_of(reading.file())) {
@@ -262,6 +268,7 @@ impl Content for MemoryContent<'_> {
     fn xattr(&mut self, _: u32, _: u32, _: &mut Vec<u8>) -> bool {
         true
     }
+    fn differs(&mut self, _: u32) {}
 
     fn close(&mut self, _: u32, _: Result<(), Errno>) -> Consistent {
         Consistent::Yes

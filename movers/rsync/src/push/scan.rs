@@ -12,6 +12,7 @@ use doppel_volume::tree::Tree;
 use doppel_volume::walk::{self, Content, Found, Problem, Visit, Walk};
 
 use crate::error::Error;
+use crate::links::Fragile;
 use crate::list::{Detail, DirectoryId, Extras, FileList};
 use crate::proto::arguments::Keep;
 use crate::proto::entry::{EntryEncoder, HardLink, Layout, WireEntry};
@@ -28,6 +29,7 @@ pub(crate) struct Scanned {
     pub(crate) left_out: LeftOut,
     pub(crate) remarks: LeftOut,
     pub(crate) errors: IoErrors,
+    pub(crate) fragile: Fragile,
 }
 
 /// Which fields entries have when this is kept.
@@ -56,6 +58,7 @@ pub(crate) fn send_list<W: Write>(
         encoder: EntryEncoder::new(layout),
         extras: ExtrasReader::new(layout),
         links: HashMap::new(),
+        fragile: Fragile::default(),
         path: Vec::new(),
         bytes: Vec::new(),
         left_out: LeftOut::default(),
@@ -83,8 +86,8 @@ pub(crate) fn send_list<W: Write>(
     EntryEncoder::end(&mut scan.bytes, scan.errors);
     writer.put(&scan.bytes)?;
     monitor.all_found();
-    let Scan { list, extras, left_out, errors, .. } = scan;
-    Ok(Scanned { list, xattrs: extras.into_xattrs(), left_out, remarks, errors })
+    let Scan { list, extras, fragile, left_out, errors, .. } = scan;
+    Ok(Scanned { list, xattrs: extras.into_xattrs(), left_out, remarks, errors, fragile })
 }
 
 struct Scan {
@@ -93,6 +96,7 @@ struct Scan {
     extras: ExtrasReader,
     /// The first entry of each inode that has several names.
     links: HashMap<Identity, u32>,
+    fragile: Fragile,
     path: Vec<u8>,
     bytes: Vec<u8>,
     left_out: LeftOut,
@@ -144,7 +148,10 @@ impl Scan {
             (HardLink::Of(first), _) => (Detail::SameAs(first), &[][..]),
             (_, walk::Detail::Directory(..)) => (Detail::Directory(self.list.add_directory(&self.path)?), &[][..]),
             // Only the wire needs the target.
-            (_, walk::Detail::Symlink(target)) => (Detail::None, *target),
+            (_, walk::Detail::Symlink(target)) => {
+                self.fragile.add(&self.path, target);
+                (Detail::None, *target)
+            }
             (_, walk::Detail::Plain) if metadata.kind.is_device() => (Detail::Device(metadata.device_number), &[][..]),
             (_, walk::Detail::Plain) => (Detail::None, &[][..]),
         };

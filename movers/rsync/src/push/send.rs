@@ -1,8 +1,11 @@
 //! Answering the receiver's requests, phase by phase. (rsync-win, transfer specification, 1 to 7.)
 
+mod verify;
+
 use std::io::{Read, Write};
 
 use doppel_contract::{LeftOut, Tally};
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::outcome::Peer;
@@ -18,6 +21,7 @@ use crate::proto::token::Token;
 use crate::proto::xattr;
 use crate::push::content::{Consistent, Content, Missing};
 use crate::push::search::{Piece, Signature, search};
+use crate::push::tokens::Tokens;
 use crate::session::Agreed;
 use crate::stream::messages::text_of;
 use crate::stream::reader::Reader;
@@ -29,6 +33,7 @@ pub(crate) struct Sender<R, W, C> {
     writer: Writer<W>,
     agreed: Agreed,
     sums: BlockSum,
+    tokens: Tokens,
     content: C,
     incoming: IndexCoder,
     outgoing: IndexCoder,
@@ -36,6 +41,8 @@ pub(crate) struct Sender<R, W, C> {
     /// The extended attributes that were asked for with it, by their numbers, if that could be.
     wanted: Option<Vec<u32>>,
     scratch: Vec<u8>,
+    /// Content on its way to the packer.
+    unpacked: Vec<u8>,
     tally: Tally,
     /// What the peer knows of our errors.
     told: IoErrors,
@@ -71,23 +78,25 @@ pub(crate) struct End {
 const PHASES: u32 = 2;
 
 impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
-    pub(crate) fn new(reader: Reader<R>, writer: Writer<W>, agreed: Agreed, content: C) -> Self {
-        Self {
+    pub(crate) fn new(reader: Reader<R>, writer: Writer<W>, agreed: Agreed, content: C) -> Result<Self, Error> {
+        Ok(Self {
             reader,
             writer,
             agreed,
             sums: BlockSum::new(agreed.checksum, agreed.seed),
+            tokens: Tokens::new(agreed.packing)?,
             content,
             incoming: IndexCoder::default(),
             outgoing: IndexCoder::default(),
             item: Item::default(),
             wanted: None,
             scratch: Vec::new(),
+            unpacked: Vec::new(),
             tally: Tally::default(),
             told: IoErrors::default(),
             named: 0,
             asked: Asked::default(),
-        }
+        })
     }
 
     pub(crate) fn into_parts(self) -> (Reader<R>, Writer<W>, C) {
@@ -110,6 +119,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
                     }
                 }
                 Index::DeletionStats => deleted += self.deletion_stats()?,
+                Index::Entry(index) if phase == PHASES => self.verify(index)?,
                 Index::Entry(index) => self.answer(index, phase)?,
             }
         }
@@ -229,6 +239,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
         self.scratch.clear();
         head.write(&mut self.scratch);
         self.writer.put(&self.scratch)?;
+        self.tokens.begin();
         let sum = match &signature {
             Some(signature) => self.send_changes(signature)?,
             None => self.send_whole(size)?,
@@ -247,65 +258,94 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
                 sum.map(|byte| !byte)
             }
         };
-        self.writer.put(&Token::End.encode())?;
+        self.tokens.end(&mut self.writer)?;
         self.writer.put(sum.get(..self.agreed.checksum.len() as usize).unwrap_or_default())?;
         self.tally.files_sent += 1;
         Ok(())
     }
 
     /// Sends all of the open file. The outer error is the connection's, the inner one the file's.
-    fn send_whole(&mut self, size: u64) -> Result<Result<FileSum, rustix::io::Errno>, Error> {
-        const HEAD: usize = 4;
+    fn send_whole(&mut self, size: u64) -> Result<Result<FileSum, Errno>, Error> {
         let mut sum = FileSum::Empty(self.agreed.checksum);
         let mut left = size;
         // No further than it reached when it was opened: what grows is noticed when it is closed.
         while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_SPACE - HEAD);
-            let space = self.writer.space(HEAD + most)?;
-            let Some((head, data)) = space.split_first_chunk_mut::<HEAD>() else { break };
-            let count = match self.content.read(data) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(errno) => return Ok(Err(errno)),
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let checksum = self.agreed.checksum;
+            let add = |data: &[u8]| {
+                if data.len() as u64 == size {
+                    sum = FileSum::whole(checksum, data);
+                } else {
+                    sum.update(data);
+                }
             };
-            let data = data.get(..count).unwrap_or_default();
-            if count as u64 == size {
-                sum = FileSum::whole(self.agreed.checksum, data);
-            } else {
-                sum.update(data);
+            let sent = if self.tokens.is_raw() { self.send_raw(most, add)? } else { self.send_packed(most, add)? };
+            match sent {
+                Ok(0) => break,
+                Ok(count) => {
+                    self.tally.literal_bytes += count as u64;
+                    left -= count as u64;
+                }
+                Err(errno) => return Ok(Err(errno)),
             }
-            *head = Token::Literal(u32::try_from(count).unwrap_or_default()).encode();
-            self.writer.filled(HEAD + count);
-            self.tally.literal_bytes += count as u64;
-            left -= count as u64;
         }
         Ok(Ok(sum))
     }
 
+    /// Reads from the open file straight into what is sent; how much that was.
+    fn send_raw(&mut self, most: usize, add: impl FnOnce(&[u8])) -> Result<Result<usize, Errno>, Error> {
+        const HEAD: usize = 4;
+        let most = most.min(self.tokens.most_raw()).min(MAX_SPACE - HEAD);
+        let space = self.writer.space(HEAD + most)?;
+        let Some((head, data)) = space.split_first_chunk_mut::<HEAD>() else { return Ok(Ok(0)) };
+        let count = match self.content.read(data) {
+            Ok(0) => return Ok(Ok(0)),
+            Ok(count) => count,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        add(data.get(..count).unwrap_or_default());
+        *head = Token::Literal(u32::try_from(count).unwrap_or_default()).encode();
+        self.writer.filled(HEAD + count);
+        self.tokens.sent(count, self.writer.stalled());
+        Ok(Ok(count))
+    }
+
+    /// Reads from the open file and packs it; how much that was.
+    fn send_packed(&mut self, most: usize, add: impl FnOnce(&[u8])) -> Result<Result<usize, Errno>, Error> {
+        self.unpacked.resize(MAX_SPACE, 0);
+        let space = self.unpacked.get_mut(..most.min(MAX_SPACE)).unwrap_or_default();
+        let count = match self.content.read(space) {
+            Ok(count) => count,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        let data = self.unpacked.get(..count).unwrap_or_default();
+        add(data);
+        self.tokens.literal(data, &mut self.writer)?;
+        Ok(Ok(count))
+    }
+
     /// Sends what of the open file the peer does not have.
-    fn send_changes(&mut self, signature: &Signature) -> Result<Result<FileSum, rustix::io::Errno>, Error> {
+    fn send_changes(&mut self, signature: &Signature) -> Result<Result<FileSum, Errno>, Error> {
         enum Stop {
             Connection(Error),
-            File(rustix::io::Errno),
+            File(Errno),
         }
         let mut sum = FileSum::Empty(self.agreed.checksum);
-        let (content, writer, tally) = (&mut self.content, &mut self.writer, &mut self.tally);
+        let Self { content, writer, tally, tokens, sums, .. } = self;
         let read = |buffer: &mut [u8]| content.read(buffer).map_err(Stop::File);
         let mut emit = |piece: Piece<'_>| match piece {
             Piece::Literal(data) => {
                 sum.update(data);
                 tally.literal_bytes += data.len() as u64;
-                let len = u32::try_from(data.len()).unwrap_or_default();
-                writer.put(&Token::Literal(len).encode())?;
-                writer.put(data)
+                tokens.literal(data, writer)
             }
             Piece::Block(block, data) => {
                 sum.update(data);
                 tally.matched_bytes += data.len() as u64;
-                writer.put(&Token::Block(block).encode())
+                tokens.block(block, writer)
             }
         };
-        match search(signature, &self.sums, read, |piece| emit(piece).map_err(Stop::Connection)) {
+        match search(signature, sums, read, |piece| emit(piece).map_err(Stop::Connection)) {
             Ok(()) => Ok(Ok(sum)),
             Err(Stop::File(errno)) => Ok(Err(errno)),
             Err(Stop::Connection(error)) => Err(error),
@@ -330,7 +370,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             self.named += 1;
             self.writer.message(Tag::ErrorTransfer, text_of(&problem.path, &problem.why).as_bytes())?;
         }
-        if self.told.has(error) {
+        if self.told.and(error) == self.told {
             return Ok(());
         }
         self.told = self.told.and(error);

@@ -96,7 +96,7 @@ fn read_file<R: Read>(reader: &mut Reader<R>, agreed: Agreed) -> Result<Vec<u8>,
     if !item.flags.has(Flags::TRANSFER) || SumHead::read(reader, agreed.checksum.len())? != SumHead::NOTHING {
         return Err(Malformed::unexpected("something else than the file").into());
     }
-    let mut tokens = Tokens::new(agreed.compression)?;
+    let mut tokens = Tokens::new(agreed.packing)?;
     tokens.begin(0);
     let mut content = Vec::new();
     let mut sum = FileSum::Empty(agreed.checksum);

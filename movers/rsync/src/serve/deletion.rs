@@ -3,6 +3,7 @@
 //!
 //! Nothing is deleted when the source could not read all of its tree: what it did not see is not in its list. Nothing
 //! is deleted either when its list is empty, unless a user allowed that: a volume that was not mounted looks empty.
+//! Partial files outlive a pass that sends no content, VolSync's second: the first may have left them just before.
 
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -13,7 +14,7 @@ use doppel_volume::dirs::Dirs;
 use doppel_volume::listing::Listing;
 use doppel_volume::names::{Name, join};
 use doppel_volume::remove::{Removed, remove};
-use doppel_volume::replace::is_temporary;
+use doppel_volume::replace::{is_partial, is_temporary};
 use doppel_volume::tree::{LOST_AND_FOUND, metadata_at, metadata_of};
 use rustix::io::Errno;
 
@@ -89,12 +90,16 @@ impl Sweep<'_> {
         let mut before = None;
         for (name, _) in listing.iter() {
             let bytes = name.bytes();
-            let goes = is_temporary(bytes)
-                || (deletes && !wanted.contains(bytes) && !is_protected(self.filter, path, dir, name));
+            let is_temporary = is_temporary(bytes) && !(self.job.arguments.ignore_missing && is_partial(bytes));
+            let goes = is_temporary
+                || (deletes
+                    && !is_partial(bytes)
+                    && !wanted.contains(bytes)
+                    && !is_protected(self.filter, path, dir, name));
             if !goes {
                 continue;
             }
-            if self.job.arguments.delete_nothing && !is_temporary(bytes) {
+            if self.job.arguments.delete_nothing && !is_temporary {
                 self.withheld += 1;
                 continue;
             }

@@ -1,5 +1,7 @@
 //! Going through the list: making what can be made here, and asking for the content of what differs.
 
+mod verify;
+
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -15,6 +17,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::list::{Entry, NO_GROUP};
 use crate::proto::checksum::BlockSum;
+use crate::proto::extras::Extras;
 use crate::proto::filter::Filter;
 use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
@@ -25,6 +28,7 @@ use crate::proto::xattr::{self, Values};
 use crate::serve::attributes::Attributes;
 use crate::serve::directories::{Directories, Presence};
 use crate::serve::extras::Lacking;
+use crate::serve::partial::{Basis, Finder, LARGE};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::{deletion, entries, links, signature};
@@ -39,6 +43,7 @@ pub(super) struct Generator<'g, W> {
     directories: Directories,
     outgoing: IndexCoder,
     sums: BlockSum,
+    finder: Finder,
     scratch: Vec<u8>,
     /// The entry, of those that share an inode, of which the others become links at the end.
     leaders: HashMap<u32, u32>,
@@ -46,6 +51,14 @@ pub(super) struct Generator<'g, W> {
     members: HashMap<u32, Vec<u32>>,
     /// Those others, with their first.
     followers: Vec<(u32, u32)>,
+}
+
+/// Old content that new content is compared with.
+enum Old {
+    /// The file of the name.
+    Named(Reading, SumHead),
+    /// With what an interrupted run left.
+    Both((Basis, SumHead)),
 }
 
 /// Files shorter than this are sent whole: looking for differences costs more than it saves.
@@ -61,6 +74,7 @@ impl<'g, W: Write> Generator<'g, W> {
             directories: Directories::new(&job.received.list),
             outgoing: IndexCoder::default(),
             sums: BlockSum::new(job.agreed.checksum, job.agreed.seed),
+            finder: Finder::default(),
             scratch: Vec::new(),
             leaders: HashMap::new(),
             members: HashMap::new(),
@@ -74,11 +88,18 @@ impl<'g, W: Write> Generator<'g, W> {
         self.first_tries()?;
         self.done()?;
         self.wait_for_phase(1)?;
-        for index in shared.take_again() {
-            self.second_try(index)?;
+        let again = shared.take_again();
+        for index in &again {
+            self.second_try(*index)?;
         }
         self.done()?;
-        self.wait_for_phase(2)?;
+        // Where nothing was asked for there is nothing to wait for, and a way there and back is saved.
+        if !again.is_empty() {
+            self.wait_for_phase(2)?;
+        }
+        if self.job.arguments.doppel.is_some_and(|extras| extras.has(Extras::VERIFY)) {
+            self.verify()?;
+        }
         self.done()?;
         // From here on the client has sent everything, and has said what it could not read.
         self.wait_for_phase(3)?;
@@ -298,14 +319,30 @@ impl<'g, W: Write> Generator<'g, W> {
 
     /// Asks for content, with a description of the old one if there is one to compare with.
     fn request(&mut self, index: u32, entry: &Entry, flags: Flags, compare: bool, again: bool) -> Result<(), Error> {
-        let list = &self.job.received.list;
+        let (list, partials) = (&self.job.received.list, self.job.partials);
         let digest = self.job.agreed.checksum.len();
-        let old = self.dirs.open(list.directory(entry.parent)).ok().filter(|_| compare).and_then(|dir| {
+        let is_new = self.directories.get(entry.parent) == Presence::New;
+        let dir = self.dirs.open(list.directory(entry.parent)).ok();
+        let old = dir.filter(|_| compare).and_then(|dir| {
             let file = open_file(dir, list.name(entry)).ok()?;
             let have = metadata_of(&file).ok().filter(|have| have.kind == Kind::File && have.size > 0)?;
-            Some((Reading::new(file, have.size), SumHead::for_basis(have.size, digest, again)))
+            Some((file, have.size))
         });
-        let head = old.as_ref().map_or(SumHead::NOTHING, |(_, head)| *head);
+        let partial = dir.filter(|_| entry.size >= LARGE && !is_new);
+        let partial = partial.and_then(|dir| self.finder.find(entry.parent, dir, list.name(entry)));
+        let describe = |len| SumHead::for_basis(len, digest, again);
+        let both = match partial {
+            Some(found) => Basis::describe(partials, index, found, old, describe),
+            None => Err(old),
+        };
+        let old = match both {
+            Ok(both) => Some(Old::Both(both)),
+            Err(old) => old.map(|(file, len)| Old::Named(Reading::new(file, len), describe(len))),
+        };
+        let head = match &old {
+            Some(Old::Named(_, head) | Old::Both((_, head))) => *head,
+            None => SumHead::NOTHING,
+        };
         // The content makes a new file, which has no attributes.
         let lacking = self.job.attributes.all_lacking(entry);
         self.put(|outgoing, out| {
@@ -319,7 +356,8 @@ impl<'g, W: Write> Generator<'g, W> {
             head.write(out);
         })?;
         match old {
-            Some((file, head)) => signature::write(self.writer, &head, &self.sums, file),
+            Some(Old::Named(file, head)) => signature::write(self.writer, &head, &self.sums, file),
+            Some(Old::Both((basis, head))) => signature::write_of_both(self.writer, &head, &self.sums, &basis),
             None => Ok(()),
         }
     }

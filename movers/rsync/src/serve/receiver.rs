@@ -1,7 +1,6 @@
 //! Storing what the client sends. Never writes to the client.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use doppel_contract::Line;
@@ -9,7 +8,7 @@ use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::Kind;
 use doppel_volume::replace::NewFile;
-use doppel_volume::tree::{metadata_at, metadata_of, open_file};
+use doppel_volume::tree::{metadata_at, metadata_of};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -22,8 +21,9 @@ use crate::proto::input::{Input, Malformed};
 use crate::proto::integer::read_count;
 use crate::proto::negotiate::Compatibility;
 use crate::proto::request::{Flags, Item};
-use crate::proto::sums::{MAX_BLOCK, SumHead};
+use crate::proto::sums::SumHead;
 use crate::proto::xattr::{self, Values};
+use crate::serve::partial::{Basis, LARGE, WORTH_KEEPING};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
 use crate::serve::store::commit_over;
@@ -53,7 +53,7 @@ enum Outcome {
 
 impl<'r, R: Read> Receiver<'r, R> {
     pub(super) fn new(reader: &'r mut Reader<R>, job: Job<'r>) -> Result<Self, Error> {
-        let tokens = Tokens::new(job.agreed.compression)?;
+        let tokens = Tokens::new(job.agreed.packing)?;
         Ok(Self {
             reader,
             job,
@@ -166,7 +166,7 @@ impl<'r, R: Read> Receiver<'r, R> {
         let list = &self.job.received.list;
         let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
         let head = SumHead::read(self.reader, self.job.agreed.checksum.len())?;
-        match self.store(entry, head, values)? {
+        match self.store(index, entry, (head, values))? {
             Outcome::Stored => {
                 shared.set(index, State::Stored);
                 shared.files.fetch_add(1, Ordering::Relaxed);
@@ -192,54 +192,99 @@ impl<'r, R: Read> Receiver<'r, R> {
     }
 
     /// Reads the content to its end, whatever becomes of it. The outer error is the connection's.
-    fn store(&mut self, entry: &Entry, head: SumHead, values: &Values) -> Result<Outcome, Error> {
+    fn store(&mut self, index: u32, entry: &Entry, (head, values): (SumHead, &Values)) -> Result<Outcome, Error> {
         let list = &self.job.received.list;
-        let name = list.name(entry);
-        let dir = self.dirs.open(list.directory(entry.parent));
-        let mut old = None;
-        let mut new = dir.and_then(|dir| {
-            // What the client says of blocks does not make a device be opened.
-            if head.count > 0 && metadata_at(dir, name).is_ok_and(|old| old.kind == Kind::File) {
-                old = open_file(dir, name).ok();
+        let (name, directory) = (list.name(entry), list.directory(entry.parent));
+        let kept = self.job.partials.get(index);
+        // The descriptor is needed longer than other directories may be opened in between.
+        let mut basis = Basis::none();
+        let new = self.dirs.open(directory).and_then(|dir| {
+            if head.count > 0 {
+                basis = Basis::open(kept.as_ref(), dir, name);
             }
-            NewFile::create(dir, self.job.names)
+            match entry.size {
+                LARGE.. => NewFile::create_partial(dir, self.job.names, name),
+                _ => NewFile::create(dir, self.job.names),
+            }
         });
-        let mut sum = FileSum::Empty(self.job.agreed.checksum);
-        let mut failed = new.as_ref().err().copied();
-        self.tokens.begin(head.count);
-        let (mut literal, mut matched) = (0, 0);
-        loop {
-            let data = match self.tokens.next(self.reader)? {
-                Piece::End => break,
-                Piece::Literal(data) => {
-                    literal += data.len() as u64;
-                    data
-                }
-                Piece::Block(block) => {
-                    read_block(old.as_ref(), &head, block, &mut self.block);
-                    matched += self.block.len() as u64;
-                    &self.block
-                }
-            };
-            if failed.is_none() {
-                sum.update(data);
-                failed = new.as_mut().map_or_else(|errno| Err(*errno), |new| new.append(data)).err();
-            }
-        }
-        let expected = self.reader.take(self.job.agreed.checksum.len() as usize)?;
+        let mut content = Content { new, basis, sum: FileSum::Empty(self.job.agreed.checksum), bytes: [0, 0] };
+        let read = content.read(self.reader, &mut self.tokens, &head, &mut self.block);
+        let Content { new, sum, bytes: [literal, matched], .. } = content;
         let shared = self.job.shared;
         shared.literal.fetch_add(literal, Ordering::Relaxed);
         shared.matched.fetch_add(matched, Ordering::Relaxed);
+        let mut new = match (new, &read) {
+            (Ok(new), Err(_)) if literal + matched < WORTH_KEEPING => {
+                new.discard();
+                Err(Errno::CANCELED)
+            }
+            (new, _) => new,
+        };
+        let expected = match read {
+            Ok(()) => self.reader.take(self.job.agreed.checksum.len() as usize)?,
+            Err(error) => return Err(error),
+        };
         let sum = sum.finish();
-        Ok(match (failed, &mut new) {
-            (Some(errno), _) => Outcome::Failed(errno),
-            (None, Err(errno)) => Outcome::Failed(*errno),
-            (None, Ok(_)) if sum.get(..expected.len()) != Some(expected) => Outcome::Wrong,
-            (None, Ok(new)) => match self.job.finish(entry, new, values) {
+        let outcome = match &mut new {
+            Err(errno) => Outcome::Failed(*errno),
+            Ok(_) if sum.get(..expected.len()) != Some(expected) => Outcome::Wrong,
+            Ok(new) => match self.job.finish(entry, new, values) {
                 Ok(()) => Outcome::Stored,
                 Err(errno) => Outcome::Failed(errno),
             },
-        })
+        };
+        match (&outcome, new) {
+            (Outcome::Stored, Ok(new)) => kept.iter().for_each(|kept| kept.remove(new.place().0)),
+            (Outcome::Wrong | Outcome::Failed(_), Ok(new)) => new.discard(),
+            (_, Err(_)) => {}
+        }
+        Ok(outcome)
+    }
+}
+
+/// New content on its way into a file.
+struct Content<'d> {
+    /// The file, or why it cannot be written.
+    new: Result<NewFile<'d>, Errno>,
+    basis: Basis,
+    sum: FileSum,
+    /// Bytes that came, and bytes of the old content.
+    bytes: [u64; 2],
+}
+
+impl Content<'_> {
+    fn read<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        tokens: &mut Tokens,
+        head: &SumHead,
+        block: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let [literal, matched] = &mut self.bytes;
+        tokens.begin(head.count);
+        loop {
+            let data = match tokens.next(reader)? {
+                Piece::End => return Ok(()),
+                Piece::Literal(data) => {
+                    *literal += data.len() as u64;
+                    data
+                }
+                Piece::Block(number) => {
+                    self.basis.read_block(head, number, block);
+                    tokens.saw_block(block)?;
+                    *matched += block.len() as u64;
+                    block.as_slice()
+                }
+            };
+            if let Ok(new) = &mut self.new {
+                self.sum.update(data);
+                if let Err(errno) = new.append(data)
+                    && let Ok(new) = std::mem::replace(&mut self.new, Err(errno))
+                {
+                    new.discard();
+                }
+            }
+        }
     }
 }
 
@@ -259,24 +304,4 @@ impl Job<'_> {
 
 fn out_of_turn(index: u32) -> Malformed {
     Malformed::OutOfRange { what: "an index that was not asked for", value: index.into() }
-}
-
-/// Reads a block of the old content over `block`. What is not there any more is zeros: the checksum of the whole will not
-/// match then, and the content will be asked for again.
-fn read_block(old: Option<&OwnedFd>, head: &SumHead, number: u32, block: &mut Vec<u8>) {
-    block.clear();
-    block.resize(head.length_of(number).min(MAX_BLOCK) as usize, 0);
-    let Some(old) = old else { return };
-    let mut position = head.start_of(number);
-    let mut rest = block.as_mut_slice();
-    while !rest.is_empty() {
-        match rustix::io::pread(old, &mut *rest, position) {
-            Ok(count @ 1..) => {
-                position += count as u64;
-                rest = rest.get_mut(count..).unwrap_or_default();
-            }
-            Err(Errno::INTR) => {}
-            Ok(_) | Err(_) => return,
-        }
-    }
 }

@@ -14,12 +14,14 @@ use crate::list::MAX_ENTRIES;
 use crate::list::receive::{IdNames, Limits, Received};
 use crate::outcome::{Outcome, Peer};
 use crate::proto::arguments::Arguments;
+use crate::proto::extras::Extras;
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
 use crate::proto::negotiate::Compatibility;
 use crate::push::scan;
 use crate::serve::attributes::Attributes;
 use crate::serve::generator::Generator;
+use crate::serve::partial::Partials;
 use crate::serve::receiver::Receiver;
 use crate::serve::shared::Shared;
 use crate::session::Agreed;
@@ -45,6 +47,7 @@ pub(super) struct Job<'j> {
     pub(super) attributes: &'j Attributes<'j>,
     pub(super) shared: &'j Shared,
     pub(super) names: &'j TemporaryNames,
+    pub(super) partials: &'j Partials,
     pub(super) monitor: &'j dyn Monitor,
     /// Nothing is deleted, because this many entries would be the whole of the destination.
     pub(super) empty: Option<u64>,
@@ -84,6 +87,7 @@ pub(super) fn receive<R: Read + Send, W: Write>(
     let keep = arguments.keep;
     let attributes = Attributes { list, received: &received, keep, privileged, powers: &powers, shared: &shared };
     let names = TemporaryNames::default();
+    let partials = Partials::default();
     let empty = if arguments.delete && *empty_source == EmptySource::Refuse && is_empty(&received) {
         Some(tree.entries_in_root()?).filter(|entries| *entries > 0)
     } else {
@@ -97,6 +101,7 @@ pub(super) fn receive<R: Read + Send, W: Write>(
         attributes: &attributes,
         shared: &shared,
         names: &names,
+        partials: &partials,
         monitor,
         empty,
     };
@@ -127,7 +132,8 @@ pub(super) fn receive<R: Read + Send, W: Write>(
     }
     let peer = shared.peer;
     let (left_out, remarks) = shared.into_reports();
-    Ok(Outcome { tally, left_out, remarks, peer })
+    let complete = left_out.is_empty() && arguments.doppel.is_some_and(|extras| extras.has(Extras::COMPLETE));
+    Ok(Outcome { tally, left_out, remarks, peer, complete })
 }
 
 /// Whether the list has nothing but, perhaps, the root.

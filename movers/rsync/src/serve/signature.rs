@@ -7,6 +7,7 @@ use doppel_volume::sparse::Reading;
 use crate::error::Error;
 use crate::proto::checksum::{BlockSum, Weak};
 use crate::proto::sums::SumHead;
+use crate::serve::partial::Basis;
 use crate::stream::writer::Writer;
 
 /// Writes the checksums of all blocks that `head` speaks of. Where the file is shorter by now there are zeros: such a
@@ -41,6 +42,22 @@ pub(super) fn write<W: Write>(
     out.resize(4 + head.strong as usize, 0);
     for _ in number..head.count {
         writer.put(&out)?;
+    }
+    Ok(())
+}
+
+/// The same of old content that is in two files.
+pub(super) fn write_of_both<W: Write>(
+    writer: &mut Writer<W>,
+    head: &SumHead,
+    sums: &BlockSum,
+    old: &Basis,
+) -> Result<(), Error> {
+    let mut block = Vec::new();
+    for number in 0..head.count {
+        old.read_block(head, number, &mut block);
+        writer.put(&Weak::of(&block).value().to_le_bytes())?;
+        writer.put(sums.of(&block).get(..head.strong as usize).unwrap_or_default())?;
     }
     Ok(())
 }

@@ -6,14 +6,15 @@ use std::io::{Read, Write};
 use doppel_contract::Line;
 
 use crate::error::Error;
-use crate::proto::arguments::{self, Arguments, Parsed};
-use crate::proto::greeting::{DOPPEL, MAX_LINE, PREFIX, Protocol, greeting, read_greeting};
+use crate::proto::arguments::{self, Arguments, Choice, Parsed};
+use crate::proto::extras::{DOPPEL, Extras};
+use crate::proto::greeting::{MAX_LINE, PREFIX, Protocol, greeting, read_greeting};
 use crate::proto::integer::write_bits;
 use crate::proto::negotiate::{
-    COMPRESSION_NAMES, Compatibility, Compression, agree_on_checksum, agree_on_compression, checksum_names,
-    read_string, write_string,
+    COMPRESSION_NAMES, Compatibility, agree_on_checksum, agree_on_compression, checksum_names, read_string,
+    write_string,
 };
-use crate::session::Agreed;
+use crate::session::{Agreed, Packing};
 use crate::stream::reader::Reader;
 use crate::stream::writer::Writer;
 
@@ -74,8 +75,10 @@ pub(crate) fn negotiate<R: Read, W: Write>(
     let mut offer = Vec::new();
     write_bits(&mut offer, compatibility.0);
     if compatibility.check().is_ok() {
-        write_string(&mut offer, checksums.as_bytes());
-        if arguments.compress {
+        if arguments.checksum == Choice::Negotiated {
+            write_string(&mut offer, checksums.as_bytes());
+        }
+        if arguments.compression == Choice::Negotiated {
             write_string(&mut offer, compressions.as_bytes());
         }
     }
@@ -83,15 +86,19 @@ pub(crate) fn negotiate<R: Read, W: Write>(
     writer.put(&offer)?;
     writer.flush()?;
     compatibility.check()?;
-    let checksum = agree_on_checksum(read_string(reader)?, checksums.as_bytes())?;
-    let compression = if arguments.compress {
-        agree_on_compression(read_string(reader)?, compressions.as_bytes())?
-    } else {
-        Compression::None
+    let checksum = match arguments.checksum {
+        Choice::Negotiated => agree_on_checksum(read_string(reader)?, checksums.as_bytes())?,
+        Choice::Fixed(checksum) => checksum,
+    };
+    let compression = match arguments.compression {
+        Choice::Negotiated => agree_on_compression(read_string(reader)?, compressions.as_bytes())?,
+        Choice::Fixed(compression) => compression,
     };
     reader.begin_frames();
     writer.begin_frames();
-    Ok((Agreed { protocol, compatibility, checksum, compression, seed }, parsed))
+    let packing = Packing::agreed(compression, arguments.doppel);
+    let verifies = arguments.doppel.is_some_and(|extras| extras.has(Extras::VERIFY));
+    Ok((Agreed { protocol, compatibility, checksum, packing, verifies, seed }, parsed))
 }
 
 /// A seed that a peer cannot foresee, so that it cannot prepare blocks whose checksums meet.

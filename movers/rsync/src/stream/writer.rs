@@ -1,6 +1,7 @@
 //! Our bytes to the peer, gathered into large frames.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::proto::frame::{HEADER, Header, MAX_MESSAGE, Tag};
@@ -14,6 +15,7 @@ pub(crate) struct Writer<W> {
     /// Where the header of the frame that is being filled goes, once there are frames.
     frame: Option<usize>,
     sent: u64,
+    stalled: Duration,
 }
 
 /// One write, and at most one frame of data, has this much: enough that its overhead vanishes, and little enough that
@@ -25,7 +27,14 @@ const _: () = assert!(BUFFER > MAX_SPACE + HEADER && BUFFER > MAX_MESSAGE + 2 * 
 
 impl<W: Write> Writer<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self { inner, buffer: vec![0; BUFFER].into_boxed_slice(), used: 0, frame: None, sent: 0 }
+        Self {
+            inner,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            used: 0,
+            frame: None,
+            sent: 0,
+            stalled: Duration::ZERO,
+        }
     }
 
     /// From here on there are frames.
@@ -37,6 +46,11 @@ impl<W: Write> Writer<W> {
     /// Bytes that went to the peer.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// How long writes took in all: while they do, the peer or the way to it is what is slow.
+    pub(crate) fn stalled(&self) -> Duration {
+        self.stalled
     }
 
     /// Adds bytes.
@@ -90,8 +104,10 @@ impl<W: Write> Writer<W> {
         self.end_frame();
         let bytes = self.buffer.get(..self.used).unwrap_or_default();
         if !bytes.is_empty() {
+            let begin = Instant::now();
             self.inner.write_all(bytes)?;
             self.inner.flush()?;
+            self.stalled += begin.elapsed();
             self.sent += bytes.len() as u64;
         }
         self.used = 0;

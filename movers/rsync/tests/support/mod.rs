@@ -5,6 +5,7 @@
 
 pub mod faulty;
 pub mod hostile;
+pub mod programs;
 pub mod stock;
 pub mod wire;
 
@@ -15,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use doppel_contract::EmptySource;
+use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
 use doppel_rsync::push::{Connection, PushOptions, Pushed, push};
@@ -308,7 +309,8 @@ pub fn sync_with(
         serve(server, &Modules::new(&tree, at_destination), &Silent)
     });
     let tree = Tree::open(source).unwrap();
-    let pushed = push(client, &tree, &PushOptions { empty_source: at_source }, &Silent);
+    let pushed =
+        push(client, &tree, &PushOptions { empty_source: at_source, verification: Verification::None }, &Silent);
     (pushed, serving.join().unwrap())
 }
 

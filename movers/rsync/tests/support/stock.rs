@@ -1,11 +1,11 @@
-//! The rsync of this machine, as daemon and as client.
+//! rsync as daemon and as client, of either version.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use doppel_contract::EmptySource;
@@ -14,6 +14,8 @@ use doppel_rsync::push::Connection;
 use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
+
+use super::programs::Rsync;
 
 /// A running daemon with the modules of VolSync's destination.
 pub struct Daemon {
@@ -25,7 +27,7 @@ pub struct Daemon {
 impl Daemon {
     /// Serves `data`, and a directory of its own as `control`; `munge` disguises symbolic links, as VolSync's does since
     /// 0.16. `extra` are further lines of its configuration.
-    pub fn start(data: &Path, munge: bool, extra: &str) -> Self {
+    pub fn start(rsync: Rsync, data: &Path, munge: bool, extra: &str) -> Self {
         let directory = crate::support::directory();
         let control = directory.path().join("control");
         std::fs::create_dir(&control).unwrap();
@@ -43,15 +45,15 @@ impl Daemon {
         // Asking for a free port and using it is a race; whoever loses it tries again.
         loop {
             let port = free_port();
-            let mut child = Command::new("rsync")
+            let mut child = rsync
+                .command()
                 .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
                 .arg(format!("--port={port}"))
                 .arg(format!("--config={}", path.display()))
-                .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("rsync is not installed (Debian package rsync)");
+                .unwrap();
             if answers(&mut child, port) {
                 return Self { child, port, directory };
             }
@@ -133,18 +135,14 @@ pub struct VolSync {
 }
 
 impl VolSync {
-    pub fn run(source: &Path, url: &str, extra: &[&str]) -> Self {
-        Self::run_with_checksums(source, url, extra, None)
+    pub fn run(rsync: Rsync, source: &Path, url: &str, extra: &[&str]) -> Self {
+        Self::run_with(rsync, source, url, extra, None)
     }
 
-    /// VolSync's passes (client algorithm, point 3), where the client offers only these checksums.
-    pub fn run_with_checksums(source: &Path, url: &str, extra: &[&str], checksums: Option<&str>) -> Self {
+    /// VolSync's passes (client algorithm, point 3), with a variable in the client's environment.
+    pub fn run_with(rsync: Rsync, source: &Path, url: &str, extra: &[&str], variable: Option<(&str, &str)>) -> Self {
         let rsync = |extra: &[&str], arguments: &[&str]| {
-            let mut command = Command::new("rsync");
-            if let Some(checksums) = checksums {
-                command.env("RSYNC_CHECKSUM_LIST", checksums);
-            }
-            command.args(arguments).args(extra).stdin(Stdio::null()).output().expect("rsync is not installed")
+            rsync.command().envs(variable).args(arguments).args(extra).output().unwrap()
         };
         let names = tempfile::NamedTempFile::new().unwrap();
         let mut entries = 0;
@@ -201,11 +199,7 @@ impl VolSync {
     }
 }
 
+/// The installed rsync.
 pub fn rsync(extra: &[&str], arguments: &[&str]) -> Output {
-    Command::new("rsync")
-        .args(extra)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("rsync is not installed (Debian package rsync)")
+    Rsync::Installed.command().args(extra).args(arguments).output().unwrap()
 }
