@@ -101,7 +101,7 @@ pub fn look<R: Read, W: Write>(connection: Connection<R, W>, path: &[u8]) -> Res
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let mut links = received.list.entries().map(|(_, entry)| entry).filter(|entry| entry.kind() == Kind::Symlink);
     let link = links.find(|entry| received.list.name(entry).bytes() == name);
-    Ok(link.map(|entry| received.list.target(entry).to_vec()))
+    Ok(link.map(|entry| received.list.target(&entry).to_vec()))
 }
 
 /// One entry is asked for. A path that a daemon takes for a pattern brings along what else matches in its directory, seldom

@@ -1,9 +1,10 @@
 //! The file list: every entry of the tree, in the order by which both ends number them.
 //!
-//! Kept small, for it is all in memory at both ends: 48 bytes an entry beside its name; what many entries share (the
-//! paths of directories, owners) and what few have (targets, devices) is kept aside.
+//! Kept small, for it is all in memory at both ends: an entry takes about ten bytes beside its name ([`packed`]); what
+//! many entries share (the paths of directories, owners) and what few have (targets, devices) is kept aside.
 
 pub(crate) mod order;
+mod packed;
 pub(crate) mod receive;
 
 use std::collections::HashMap;
@@ -12,13 +13,14 @@ use doppel_volume::metadata::{DeviceNumber, Kind, Moment};
 use doppel_volume::names::{Name, NameId, Names, join};
 
 use crate::error::Error;
+use crate::list::packed::Entries;
 use crate::proto::entry::{HardLink, WireEntry};
 
 /// A file list.
 #[derive(Debug, Default)]
 pub(crate) struct FileList {
     names: Names,
-    entries: Vec<Entry>,
+    entries: Entries,
     directories: Vec<Directory>,
     paths: Vec<u8>,
     owners: Vec<Owner>,
@@ -27,6 +29,9 @@ pub(crate) struct FileList {
     target_bytes: Vec<u8>,
     devices: Vec<DeviceNumber>,
 }
+
+/// Entries of a list and their numbers.
+pub(crate) type Numbered<'l> = std::iter::Zip<std::ops::RangeFrom<u32>, packed::Iter<'l>>;
 
 /// An entry of the list.
 #[derive(Debug, Clone, Copy)]
@@ -119,14 +124,15 @@ impl FileList {
         extras: Extras,
     ) -> Result<u32, Error> {
         let too_large = || Error::TooLarge { limit: MAX_ENTRIES as u64 };
-        let index = u32::try_from(self.entries.len()).map_err(|_| too_large())?;
-        if self.entries.len() >= MAX_ENTRIES {
+        let index = self.entries.len();
+        if index as usize >= MAX_ENTRIES {
             return Err(too_large());
         }
         let (parent, name) = place;
         let name = match name {
             Some(name) => self.names.push(name).map_err(|_| too_large())?,
-            None => NameId::default(),
+            // The root has none; its place says when it came, as those of names do.
+            None => NameId { start: index, len: 0 },
         };
         let owner = self.owner_number(Owner { uid: wire.uid, gid: wire.gid, extras });
         let detail = match detail {
@@ -137,7 +143,7 @@ impl FileList {
                 self.devices.push(number);
                 u32::try_from(self.devices.len() - 1).map_err(|_| too_large())?
             }
-            Detail::SameAs(entry) => self.entries.get(entry as usize).map_or(0, |entry| entry.detail),
+            Detail::SameAs(entry) => self.entries.get(entry).map_or(0, |entry| entry.detail),
         };
         let group = match wire.hard_link {
             HardLink::No => NO_GROUP,
@@ -184,8 +190,7 @@ impl FileList {
 
     /// How many entries there are, duplicates included.
     pub(crate) fn len(&self) -> u32 {
-        // `add` keeps it below MAX_ENTRIES.
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+        self.entries.len()
     }
 
     /// How many different owners there are.
@@ -193,12 +198,13 @@ impl FileList {
         self.owners.len()
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<&Entry> {
-        self.entries.get(index as usize)
+    /// One of them. Who needs all gets them faster from [`FileList::entries`].
+    pub(crate) fn get(&self, index: u32) -> Option<Entry> {
+        self.entries.get(index)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0..).zip(&self.entries)
+    pub(crate) fn entries(&self) -> Numbered<'_> {
+        (0..).zip(self.entries.iter())
     }
 
     pub(crate) fn name(&self, entry: &Entry) -> Name<'_> {
@@ -243,8 +249,8 @@ impl FileList {
     /// The entry as it was on the wire, to copy it.
     pub(crate) fn wire(&self, index: u32) -> Option<WireEntry> {
         let entry = self.get(index)?;
-        let Owner { uid, gid, .. } = self.owner(entry);
-        let device = if entry.kind().is_device() { self.device(entry) } else { DeviceNumber::default() };
+        let Owner { uid, gid, .. } = self.owner(&entry);
+        let device = if entry.kind().is_device() { self.device(&entry) } else { DeviceNumber::default() };
         Some(WireEntry {
             kind: entry.kind(),
             permissions: entry.permissions(),

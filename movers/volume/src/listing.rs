@@ -69,8 +69,16 @@ impl Listing {
         self.entries.iter().map(|listed| (self.name(*listed), listed.file_type))
     }
 
-    pub(crate) fn entries(&self) -> &[Listed] {
-        &self.entries
+    /// Brings the names into the order of their bytes.
+    pub fn sort(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by_key(|listed| self.name(*listed));
+        self.entries = entries;
+    }
+
+    /// The entries, whose names stay here.
+    pub(crate) fn take_entries(&mut self) -> Vec<Listed> {
+        std::mem::take(&mut self.entries)
     }
 
     pub(crate) fn name(&self, listed: Listed) -> Name<'_> {

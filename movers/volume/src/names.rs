@@ -94,8 +94,10 @@ pub struct Names {
 /// Where a name is in a [`Names`]; by default, a place without a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NameId {
-    start: u32,
-    len: u16,
+    /// Bytes of names before it.
+    pub start: u32,
+    /// Bytes of its own.
+    pub len: u16,
 }
 
 /// A [`Names`] holds 4 GiB of names and no more.

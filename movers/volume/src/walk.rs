@@ -224,24 +224,31 @@ impl<'t> Walk<'t> {
     fn descend(&mut self, fd: OwnedFd) -> Result<DirectoryNumber, Errno> {
         let mut listing = Listing::default();
         listing.read_open(fd.as_fd())?;
-        let (mut files, mut directories) = (Vec::new(), Vec::new());
-        for &listed in listing.entries() {
-            let name = listing.name(listed).bytes();
-            if is_temporary(name) || (self.levels.is_empty() && name == LOST_AND_FOUND) {
-                continue;
-            }
-            let file_type = match listed.file_type {
-                FileType::Unknown => match rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    // The visit will find out why.
-                    Err(_) => FileType::RegularFile,
-                },
-                known => known,
+        // Sorted where they are: a directory may have millions.
+        let mut files = listing.take_entries();
+        files.retain(|listed| {
+            let name = listing.name(*listed).bytes();
+            let is_foreign = self.levels.is_empty() && name == LOST_AND_FOUND;
+            !is_temporary(name) && !is_foreign
+        });
+        for listed in files.iter_mut().filter(|listed| listed.file_type == FileType::Unknown) {
+            let name = listing.name(*listed).bytes();
+            listed.file_type = match rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                // The visit will find out why.
+                Err(_) => FileType::RegularFile,
             };
-            if file_type == FileType::Directory { directories.push(listed) } else { files.push(listed) }
         }
-        files.sort_unstable_by_key(|listed| listing.name(*listed));
-        directories.sort_unstable_by(|a, b| directory_order(listing.name(*a), listing.name(*b)));
+        let is_directory = |listed: &Listed| listed.file_type == FileType::Directory;
+        files.sort_unstable_by(|a, b| {
+            let (a_name, b_name) = (listing.name(*a), listing.name(*b));
+            match (is_directory(a), is_directory(b)) {
+                (false, false) => a_name.cmp(&b_name),
+                (true, true) => directory_order(a_name, b_name),
+                (a, b) => a.cmp(&b),
+            }
+        });
+        let directories = files.split_off(files.partition_point(|listed| !is_directory(listed)));
         let number = self.number()?;
         let (files, directories) = (files.into_iter(), directories.into_iter());
         self.levels.push(Level { number, fd: Some(fd), listing, files, directories });

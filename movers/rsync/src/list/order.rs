@@ -5,24 +5,29 @@ use std::cmp::Ordering;
 
 use doppel_volume::metadata::Kind;
 
+use crate::list::packed::Entries;
 use crate::list::{DUPLICATE, Entry, FileList};
 
 impl FileList {
     /// Brings a list that a peer sent into order, and marks all but the first of entries with the same path.
     pub(crate) fn sort(&mut self) {
-        let mut entries = std::mem::take(&mut self.entries);
-        if !entries.is_sorted_by(|a, b| self.compare(a, b) != Ordering::Greater) {
-            // Stable, so that of duplicates the one that was sent first comes first, at both ends.
-            entries.sort_by(|a, b| self.compare(a, b));
+        // A Doppel sends its entries in order, and each path once.
+        if self.entries.iter().is_sorted_by(|a, b| self.compare(a, b) == Ordering::Less) {
+            return;
         }
-        for index in 1..entries.len() {
-            if let Some([before, entry]) = entries.get_mut(index - 1..=index)
-                && self.compare(before, entry) == Ordering::Equal
-            {
+        let mut entries: Vec<Entry> = std::mem::take(&mut self.entries).iter().collect();
+        // Of duplicates the one that was sent first comes first, at both ends. Names have their places in the order of arrival.
+        entries.sort_unstable_by(|a, b| self.compare(a, b).then(a.name.start.cmp(&b.name.start)));
+        let mut sorted = Entries::default();
+        let mut before: Option<Entry> = None;
+        for mut entry in entries {
+            if before.is_some_and(|before| self.compare(&before, &entry) == Ordering::Equal) {
                 entry.marks |= DUPLICATE;
             }
+            sorted.push(entry);
+            before = Some(entry);
         }
-        self.entries = entries;
+        self.entries = sorted;
     }
 
     /// The root is first; then paths are compared where they part: there an entry that is no directory comes before

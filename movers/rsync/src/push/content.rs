@@ -12,7 +12,7 @@ use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{Tree, metadata_of, open_file};
 use rustix::io::Errno;
 
-use crate::list::FileList;
+use crate::list::{FileList, Numbered};
 use crate::proto::xattr::XattrTable;
 
 /// Gives the content of entries.
@@ -73,6 +73,8 @@ pub(crate) struct TreeContent<'t> {
     /// Entries in `left_out`, so that a second try does not count them again.
     broken: HashSet<u32>,
     problem: Option<Problem>,
+    /// Entries that are not done yet, and the number of the first of them.
+    ahead: Numbered<'t>,
     next: u32,
 }
 
@@ -89,6 +91,7 @@ impl<'t> TreeContent<'t> {
             remarks: LeftOut::default(),
             broken: HashSet::new(),
             problem: None,
+            ahead: list.entries(),
             next: 0,
         }
     }
@@ -104,7 +107,7 @@ impl<'t> TreeContent<'t> {
     fn path(&self, index: u32) -> Line {
         let mut path = Vec::new();
         if let Some(entry) = self.list.get(index) {
-            self.list.path(entry, &mut path);
+            self.list.path(&entry, &mut path);
         }
         Line::from_bytes(&path)
     }
@@ -112,7 +115,7 @@ impl<'t> TreeContent<'t> {
     fn open_entry(&mut self, index: u32) -> Result<(OwnedFd, Metadata), Errno> {
         let entry = self.list.get(index).ok_or(Errno::NOENT)?;
         let dir = self.dirs.open(self.list.directory(entry.parent))?;
-        let file = open_file(dir, self.list.name(entry))?;
+        let file = open_file(dir, self.list.name(&entry))?;
         let metadata = metadata_of(&file)?;
         // Something else took its name. That is as good as if it had vanished.
         if metadata.kind == Kind::File { Ok((file, metadata)) } else { Err(Errno::NOENT) }
@@ -120,12 +123,12 @@ impl<'t> TreeContent<'t> {
 
     fn read_xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> Result<bool, Errno> {
         let entry = self.list.get(index).ok_or(Errno::NOENT)?;
-        let set = self.list.owner(entry).extras.xattrs.ok_or(Errno::NODATA)?;
+        let set = self.list.owner(&entry).extras.xattrs.ok_or(Errno::NODATA)?;
         let attribute = self.xattrs.get(set).find(|attribute| attribute.number == number).ok_or(Errno::NODATA)?;
         let object = if entry.is_root() {
             Object::Open(self.tree.descriptor())
         } else {
-            Object::Named(self.dirs.open(self.list.directory(entry.parent))?, self.list.name(entry))
+            Object::Named(self.dirs.open(self.list.directory(entry.parent))?, self.list.name(&entry))
         };
         object.attribute(attribute.name, value)
     }
@@ -149,8 +152,8 @@ impl Content for TreeContent<'_> {
     }
 
     fn reached(&mut self, index: u32) {
-        for done in self.next..index {
-            let Some(entry) = self.list.get(done) else { break };
+        let done = index.saturating_sub(self.next) as usize;
+        for (_, entry) in self.ahead.by_ref().take(done) {
             self.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
         }
         self.next = self.next.max(index);
@@ -187,7 +190,7 @@ impl Content for TreeContent<'_> {
     }
 
     fn xattrs(&self, index: u32) -> Option<(&XattrTable, u32)> {
-        let set = self.list.get(index).and_then(|entry| self.list.owner(entry).extras.xattrs);
+        let set = self.list.get(index).and_then(|entry| self.list.owner(&entry).extras.xattrs);
         // All entries have a set, if only an empty one, or none has.
         set.map(|set| (self.xattrs, set))
     }

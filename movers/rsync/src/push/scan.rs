@@ -142,7 +142,7 @@ impl Scan {
         {
             // The peer takes everything from the first; what changed since must not get into what both remember.
             wire = WireEntry { hard_link, ..same };
-            of_first = Some(self.list.owner(entry).extras);
+            of_first = Some(self.list.owner(&entry).extras);
         }
         let (list_detail, target) = match (hard_link, detail) {
             (HardLink::Of(first), _) => (Detail::SameAs(first), &[][..]),
@@ -208,7 +208,7 @@ pub(crate) fn bytes(list: &FileList) -> u64 {
 pub(crate) fn symlinks(list: &FileList, left_out: &mut LeftOut) -> Vec<u8> {
     let (mut paths, mut path) = (Vec::new(), Vec::new());
     for (_, entry) in list.entries().filter(|(_, entry)| entry.kind() == Kind::Symlink) {
-        list.path(entry, &mut path);
+        list.path(&entry, &mut path);
         if path.contains(&b'\n') {
             let why = "a symbolic link with a newline in its path stays disguised at a VolSync destination";
             left_out.add(Line::from_bytes(&path), Line::new(why));

@@ -5,20 +5,21 @@
 //! is deleted either when its list is empty, unless a user allowed that: a volume that was not mounted looks empty.
 //! Partial files outlive a pass that sends no content, VolSync's second: the first may have left them just before.
 
-use std::collections::HashSet;
+use std::iter::Peekable;
 use std::os::fd::BorrowedFd;
 
 use doppel_contract::Line;
 use doppel_volume::attributes::set_directory_time;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::listing::Listing;
+use doppel_volume::metadata::Kind;
 use doppel_volume::names::{Name, join};
 use doppel_volume::remove::{Removed, remove};
 use doppel_volume::replace::{is_partial, is_temporary};
 use doppel_volume::tree::{LOST_AND_FOUND, metadata_at, metadata_of};
 use rustix::io::Errno;
 
-use crate::list::{Entry, FileList};
+use crate::list::{DirectoryId, Entry, FileList};
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
 use crate::serve::directories::{Directories, Presence};
@@ -30,7 +31,7 @@ pub(super) fn sweep(job: &Job<'_>, filter: &Filter, directories: &Directories) -
     let mut sweep = Sweep {
         job,
         filter,
-        wanted: Wanted::new(list),
+        subdirectories: Subdirectories::new(list),
         dirs: Dirs::new(job.tree),
         listing: Listing::default(),
         removed: Removed::default(),
@@ -40,10 +41,12 @@ pub(super) fn sweep(job: &Job<'_>, filter: &Filter, directories: &Directories) -
         let why = crate::error::Error::EmptySource { destination: Some(entries) };
         job.shared.leave_out(Line::new("the volume's root"), Line::new(why.to_string()));
     }
-    for (_, entry) in list.entries().filter(|(_, entry)| entry.is_active()) {
-        let is_old = entry.directory().is_some_and(|id| directories.get(id) == Presence::Old);
-        if is_old {
-            sweep.directory(entry);
+    let mut entries = list.entries();
+    while let Some((_, entry)) = entries.next() {
+        let old = entry.directory().filter(|id| entry.is_active() && directories.get(*id) == Presence::Old);
+        if let Some(id) = old {
+            let after = entries.clone().map(|(_, entry)| entry);
+            sweep.directory(id, entry.has_content(), after);
         }
     }
     if sweep.withheld > 0 {
@@ -56,7 +59,7 @@ pub(super) fn sweep(job: &Job<'_>, filter: &Filter, directories: &Directories) -
 struct Sweep<'s> {
     job: &'s Job<'s>,
     filter: &'s Filter,
-    wanted: Wanted,
+    subdirectories: Subdirectories,
     dirs: Dirs<'s>,
     listing: Listing,
     removed: Removed,
@@ -65,26 +68,28 @@ struct Sweep<'s> {
 }
 
 impl Sweep<'_> {
-    fn directory(&mut self, entry: &Entry) {
+    fn directory(&mut self, id: DirectoryId, has_content: bool, after: impl Iterator<Item = Entry>) {
         let list = &self.job.received.list;
-        let Some(id) = entry.directory() else { return };
         let path = list.directory(id);
         let arguments = self.job.arguments;
         let withheld = self.job.empty.is_some() || self.job.shared.errors().has(IoErrors::GENERAL);
-        let deletes = arguments.delete && arguments.recursive && entry.has_content() && !withheld;
+        let deletes = arguments.delete && arguments.recursive && has_content && !withheld;
         let mut listing = std::mem::take(&mut self.listing);
         let listed = self.dirs.open(path).and_then(|dir| listing.read(dir, b"."));
         if let Err(errno) = listed {
             self.complain(path, &format!("list the directory: {}", std::io::Error::from(errno)));
+        } else if deletes {
+            listing.sort();
+            let mut wanted = wanted(list, id, after, self.subdirectories.names(list, id));
+            self.empty(path, &listing, |name| wanted.has(name));
         } else {
-            self.empty_of_others(id.0, path, &listing, deletes);
+            self.empty(path, &listing, |_| true);
         }
         self.listing = listing;
     }
 
-    fn empty_of_others(&mut self, id: u32, path: &[u8], listing: &Listing, deletes: bool) {
-        let list = &self.job.received.list;
-        let wanted: HashSet<&[u8]> = if deletes { self.wanted.names(list, id).collect() } else { HashSet::new() };
+    /// Deletes everything but what is to stay, and the temporary files of a run that died.
+    fn empty(&mut self, path: &[u8], listing: &Listing, mut stays: impl FnMut(&[u8]) -> bool) {
         let mut failed = Vec::new();
         let Ok(dir) = self.dirs.open(path) else { return };
         let mut before = None;
@@ -92,10 +97,7 @@ impl Sweep<'_> {
             let bytes = name.bytes();
             let is_temporary = is_temporary(bytes) && !(self.job.arguments.ignore_missing && is_partial(bytes));
             let goes = is_temporary
-                || (deletes
-                    && !is_partial(bytes)
-                    && !wanted.contains(bytes)
-                    && !is_protected(self.filter, path, dir, name));
+                || (!is_partial(bytes) && !stays(bytes) && !is_protected(self.filter, path, dir, name));
             if !goes {
                 continue;
             }
@@ -132,52 +134,63 @@ fn is_protected(filter: &Filter, parent: &[u8], dir: BorrowedFd<'_>, name: Name<
     }
     // What a rule says of a name that cannot be looked at is taken as said of both kinds.
     let is_directory = match metadata_at(dir, name) {
-        Ok(metadata) => metadata.kind == doppel_volume::metadata::Kind::Directory,
+        Ok(metadata) => metadata.kind == Kind::Directory,
         Err(Errno::NOENT) => return false,
         Err(_) => true,
     };
     filter.protects(parent, name.bytes(), is_directory)
 }
 
-/// The entries of each directory of a list.
-struct Wanted {
-    /// Entries, those of the same directory beside each other.
-    entries: Vec<u32>,
-    /// Where each directory's entries end in `entries`.
-    ends: Vec<u32>,
-}
+/// The directories of a list, by the directory that they are in.
+struct Subdirectories(Vec<(DirectoryId, u32)>);
 
-impl Wanted {
+impl Subdirectories {
     fn new(list: &FileList) -> Self {
-        let mut ends = vec![0_u32; list.directories() + 1];
-        let mut entries = vec![0_u32; list.len() as usize];
-        // Counted first, then put in their places, from the back.
-        for (_, entry) in list.entries().filter(|(_, entry)| !entry.is_root()) {
-            if let Some(count) = ends.get_mut(entry.parent.0 as usize) {
-                *count += 1;
-            }
-        }
-        let mut sum = 0;
-        for end in &mut ends {
-            sum += *end;
-            *end = sum;
-        }
-        let mut next = ends.clone();
-        for (index, entry) in list.entries().filter(|(_, entry)| !entry.is_root()) {
-            if let Some(place) = next.get_mut(entry.parent.0 as usize) {
-                *place -= 1;
-                if let Some(slot) = entries.get_mut(*place as usize) {
-                    *slot = index;
-                }
-            }
-        }
-        Self { entries, ends }
+        let directories = list.entries().filter(|(_, entry)| entry.kind() == Kind::Directory && !entry.is_root());
+        let mut all: Vec<_> = directories.map(|(index, entry)| (entry.parent, index)).collect();
+        all.sort_unstable();
+        Self(all)
     }
 
-    fn names<'l>(&self, list: &'l FileList, directory: u32) -> impl Iterator<Item = &'l [u8]> {
-        let end = |number: Option<u32>| number.and_then(|n| self.ends.get(n as usize)).copied().unwrap_or(0) as usize;
-        let range = end(directory.checked_sub(1))..end(Some(directory));
-        let entries = self.entries.get(range).unwrap_or_default();
-        entries.iter().filter_map(|index| list.get(*index)).map(|entry| list.name(entry).bytes())
+    /// The names of those in `parent`, by their bytes.
+    fn names<'l>(&self, list: &'l FileList, parent: DirectoryId) -> Vec<&'l [u8]> {
+        let start = self.0.partition_point(|(other, _)| *other < parent);
+        let theirs = self.0.iter().skip(start).take_while(|(other, _)| *other == parent);
+        let mut names: Vec<&[u8]> =
+            theirs.filter_map(|(_, index)| list.get(*index)).map(|entry| list.name(&entry).bytes()).collect();
+        names.sort_unstable();
+        names
     }
 }
+
+/// The names that the list has in one directory, to be asked for by their bytes in rising order.
+struct Wanted<'l, F: Iterator<Item = &'l [u8]>> {
+    files: Peekable<F>,
+    directories: Peekable<std::vec::IntoIter<&'l [u8]>>,
+}
+
+/// `after` are the entries that follow the directory in the list: those in it that are no directories come first.
+fn wanted<'l>(
+    list: &'l FileList,
+    id: DirectoryId,
+    after: impl Iterator<Item = Entry>,
+    directories: Vec<&'l [u8]>,
+) -> Wanted<'l, impl Iterator<Item = &'l [u8]>> {
+    let files = after
+        .filter(Entry::is_active)
+        .take_while(move |entry| entry.parent == id && entry.kind() != Kind::Directory)
+        .map(|entry| list.name(&entry).bytes());
+    Wanted { files: files.peekable(), directories: directories.into_iter().peekable() }
+}
+
+impl<'l, F: Iterator<Item = &'l [u8]>> Wanted<'l, F> {
+    fn has(&mut self, name: &[u8]) -> bool {
+        while self.files.next_if(|file| *file < name).is_some() {}
+        while self.directories.next_if(|directory| *directory < name).is_some() {}
+        self.files.peek().is_some_and(|file| *file == name)
+            || self.directories.peek().is_some_and(|directory| *directory == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -126,15 +126,15 @@ impl Directories {
     /// Gives all directories their attributes, inner ones first.
     pub(super) fn finish<'t>(&self, job: &Job<'t>, dirs: &mut Dirs<'t>) {
         let list = &job.received.list;
-        for index in (0..list.len()).rev() {
-            let Some(entry) = list.get(index).filter(|entry| entry.is_active()) else { continue };
-            let is_there = entry.directory().is_some_and(|id| matches!(self.get(id), Presence::Old | Presence::New));
-            if !is_there {
-                continue;
-            }
-            if let Err(errno) = finish_one(entry, job, dirs) {
+        let is_there = |entry: &Entry| {
+            entry.directory().is_some_and(|id| matches!(self.get(id), Presence::Old | Presence::New))
+        };
+        let there = list.entries().filter(|(_, entry)| entry.is_active() && is_there(entry));
+        let there: Vec<u32> = there.map(|(index, _)| index).collect();
+        for entry in there.into_iter().rev().filter_map(|index| list.get(index)) {
+            if let Err(errno) = finish_one(&entry, job, dirs) {
                 let mut path = Vec::new();
-                list.path(entry, &mut path);
+                list.path(&entry, &mut path);
                 let why = format!("set the attributes of the directory: {}", std::io::Error::from(errno));
                 job.shared.leave_out(Line::from_bytes(&path), Line::new(why));
             }

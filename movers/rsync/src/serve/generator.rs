@@ -163,16 +163,16 @@ impl<'g, W: Write> Generator<'g, W> {
             }
             self.tell()?;
             if entry.group != NO_GROUP {
-                let leader = self.leader(index, entry);
+                let leader = self.leader(index, &entry);
                 if leader != index {
                     self.followers.push((index, leader));
                     continue;
                 }
             }
-            match self.entry(index, entry)? {
+            match self.entry(index, &entry)? {
                 Ok(State::Requested | State::LacksXattrs) => continue,
                 Ok(state) => self.job.shared.set(index, state),
-                Err(why) => self.leave_out(index, entry, why),
+                Err(why) => self.leave_out(index, &entry, why),
             }
             self.job.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
         }
@@ -201,8 +201,8 @@ impl<'g, W: Write> Generator<'g, W> {
         self.members.remove(&group)?.into_iter().find(|member| {
             let Some(entry) = list.get(*member) else { return false };
             let dir = self.dirs.open(list.directory(entry.parent));
-            let old = dir.and_then(|dir| metadata_at(dir, list.name(entry)));
-            old.is_ok_and(|old| Attributes::is_unchanged(entry, &old))
+            let old = dir.and_then(|dir| metadata_at(dir, list.name(&entry)));
+            old.is_ok_and(|old| Attributes::is_unchanged(&entry, &old))
         })
     }
 
@@ -314,7 +314,7 @@ impl<'g, W: Write> Generator<'g, W> {
     fn second_try(&mut self, index: u32) -> Result<(), Error> {
         let Some(entry) = self.job.received.list.get(index) else { return Ok(()) };
         self.job.shared.set(index, State::Requested);
-        self.request(index, entry, Flags::TIME, true, true)
+        self.request(index, &entry, Flags::TIME, true, true)
     }
 
     /// Asks for content, with a description of the old one if there is one to compare with.
@@ -372,7 +372,7 @@ impl<'g, W: Write> Generator<'g, W> {
                 State::Idle | State::Stored | State::Failed => false,
             };
             if missing {
-                self.leave_out(index, entry, Line::new("the source did not send it"));
+                self.leave_out(index, &entry, Line::new("the source did not send it"));
             }
         }
     }

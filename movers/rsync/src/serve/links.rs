@@ -22,8 +22,8 @@ pub(super) fn make<'t>(followers: &[(u32, u32)], job: &Job<'t>, dirs: &mut Dirs<
             State::Idle => continue,
             State::Stored if directories.get(entry.parent) == Presence::Absent => continue,
             State::Stored => dirs.open(list.directory(entry.parent)).and_then(|dir| {
-                let from = (leaders.open(list.directory(first.parent))?, list.name(first));
-                let name = list.name(entry);
+                let from = (leaders.open(list.directory(first.parent))?, list.name(&first));
+                let name = list.name(&entry);
                 let same = metadata_at(from.0, from.1)?.identity;
                 match metadata_at(dir, name) {
                     Ok(old) if old.identity == same => return Ok(()),
@@ -41,7 +41,7 @@ pub(super) fn make<'t>(followers: &[(u32, u32)], job: &Job<'t>, dirs: &mut Dirs<
             Ok(()) => job.shared.set(*follower, State::Stored),
             Err(errno) => {
                 let mut path = Vec::new();
-                list.path(entry, &mut path);
+                list.path(&entry, &mut path);
                 let why = format!("make the hard link: {}", std::io::Error::from(errno));
                 job.shared.set(*follower, State::Failed);
                 job.shared.leave_out(Line::from_bytes(&path), Line::new(why));

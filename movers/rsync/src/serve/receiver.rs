@@ -124,7 +124,7 @@ impl<'r, R: Read> Receiver<'r, R> {
         }
         let Received { list, xattrs, .. } = self.job.received;
         let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
-        let set = list.owner(entry).extras.xattrs.ok_or_else(|| out_of_turn(index))?;
+        let set = list.owner(&entry).extras.xattrs.ok_or_else(|| out_of_turn(index))?;
         Values::read(self.reader, xattrs, set)
     }
 
@@ -138,19 +138,19 @@ impl<'r, R: Read> Receiver<'r, R> {
         let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
         let given = if entry.is_root() {
             let root = self.job.tree.descriptor();
-            metadata_of(root).and_then(|have| self.job.attributes.give_late(entry, Object::Open(root), &have, values))
+            metadata_of(root).and_then(|have| self.job.attributes.give_late(&entry, Object::Open(root), &have, values))
         } else {
-            let name = list.name(entry);
+            let name = list.name(&entry);
             self.dirs.open(list.directory(entry.parent)).and_then(|dir| {
                 let have = metadata_at(dir, name)?;
-                self.job.attributes.give_late(entry, Object::Named(dir, name), &have, values)
+                self.job.attributes.give_late(&entry, Object::Named(dir, name), &have, values)
             })
         };
         match given {
             Ok(()) => shared.set(index, State::Stored),
             Err(errno) => {
                 let why = format!("set the extended attributes: {}", std::io::Error::from(errno));
-                self.leave_out(index, entry, Line::new(why));
+                self.leave_out(index, &entry, Line::new(why));
             }
         }
         self.job.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
@@ -166,7 +166,7 @@ impl<'r, R: Read> Receiver<'r, R> {
         let list = &self.job.received.list;
         let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
         let head = SumHead::read(self.reader, self.job.agreed.checksum.len())?;
-        match self.store(index, entry, (head, values))? {
+        match self.store(index, &entry, (head, values))? {
             Outcome::Stored => {
                 shared.set(index, State::Stored);
                 shared.files.fetch_add(1, Ordering::Relaxed);
@@ -175,10 +175,10 @@ impl<'r, R: Read> Receiver<'r, R> {
             Outcome::Wrong => {
                 let why =
                     "its content changed while it was read, or was damaged on the way, twice; the old one was kept";
-                self.leave_out(index, entry, Line::new(why));
+                self.leave_out(index, &entry, Line::new(why));
             }
             Outcome::Failed(errno) => {
-                self.leave_out(index, entry, Line::new(format!("store: {}", std::io::Error::from(errno))));
+                self.leave_out(index, &entry, Line::new(format!("store: {}", std::io::Error::from(errno))));
             }
         }
         self.job.monitor.done(1, entry.size);

@@ -53,7 +53,7 @@ fn paths(list: &FileList) -> Vec<String> {
     let active = list.entries().filter(|(_, entry)| entry.is_active());
     active
         .map(|(_, entry)| {
-            list.path(entry, &mut path);
+            list.path(&entry, &mut path);
             String::from_utf8(path.clone()).unwrap()
         })
         .collect()

@@ -24,7 +24,7 @@ impl<W: Write> Generator<'_, W> {
             if shared.state(index) != State::Stored {
                 continue;
             }
-            let file = files.open(list.directory(entry.parent)).and_then(|dir| open_file(dir, list.name(entry)));
+            let file = files.open(list.directory(entry.parent)).and_then(|dir| open_file(dir, list.name(&entry)));
             let read =
                 |file: OwnedFd| verify::sum(self.writer, self.job.agreed.checksum, |space| verify::read(&file, space));
             match file.map_or_else(|errno| Ok(Err(errno)), read)? {
@@ -36,7 +36,7 @@ impl<W: Write> Generator<'_, W> {
                     })?;
                 }
                 Err(errno) => {
-                    self.leave_out(index, entry, Line::new(format!("verify: {}", std::io::Error::from(errno))));
+                    self.leave_out(index, &entry, Line::new(format!("verify: {}", std::io::Error::from(errno))));
                 }
             }
         }
