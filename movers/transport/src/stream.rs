@@ -43,7 +43,8 @@ pub struct Reader {
     taken: usize,
 }
 
-/// The sending half. Collects bytes until eight whole records are full or somebody flushes. Dropping it sends nothing.
+/// The sending half. Small writes are collected until eight whole records are full or somebody flushes; what fills a
+/// record by itself is sent at once, without being copied. Dropping it sends nothing.
 pub struct Writer {
     shared: Arc<Shared>,
     buffer: Vec<u8>,
@@ -154,7 +155,7 @@ impl Write for Writer {
         if self.buffer.len() + bytes.len() > Connection::BATCH {
             self.flush()?;
         }
-        if bytes.len() >= Connection::BATCH {
+        if self.buffer.is_empty() && bytes.len() >= Connection::RECORD {
             return self.shared.send(bytes);
         }
         self.buffer.extend_from_slice(bytes);

@@ -73,6 +73,9 @@ const CLOSE_NOTIFY: u8 = 0;
 
 impl Handshake {
     pub(crate) fn new(socket: tokio::net::TcpStream) -> io::Result<(Self, Witness)> {
+        // A flight of the handshake is several small writes, of which each but the first would wait for a round trip; and so
+        // would the last packet of each batch of an engine.
+        socket.set_nodelay(true)?;
         let twin = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
         let first_byte = Arc::new(OnceLock::new());
         Ok((Self { socket, first_byte: Arc::clone(&first_byte) }, Witness { socket: twin, first_byte }))
@@ -140,15 +143,13 @@ impl AsyncWrite for Handshake {
 
 /// Sets what every connection needs.
 ///
-/// No delay: the engines send in batches of their own, and a delayed last packet of each would cost a round trip per
-/// batch. Keepalive after 180 s as VolSync's stunnel has it; four probes 30 s apart find a dead peer within 5 minutes,
+/// Keepalive after 180 s as VolSync's stunnel has it; four probes 30 s apart find a dead peer within 5 minutes,
 /// and the same for data that nobody acknowledges, for which the kernel alone would try for a quarter of an hour.
 pub(crate) fn set_options(socket: &TcpStream) -> io::Result<()> {
     const KEEPALIVE_IDLE: Duration = Duration::from_secs(180);
     const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
     const KEEPALIVE_PROBES: u32 = 4;
     const UNACKNOWLEDGED_MS: u32 = 300_000;
-    sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;

@@ -19,11 +19,11 @@ pub(crate) struct Writer<W> {
 }
 
 /// One write, and at most one frame of data, has this much: enough that its overhead vanishes, and little enough that
-/// the peer need not wait for it.
+/// the peer need not wait for it. Eight whole records of TLS.
 const BUFFER: usize = 128 * 1024;
-/// A piece of file content that is read straight into the buffer is not longer.
-pub(crate) const MAX_SPACE: usize = 64 * 1024;
-const _: () = assert!(BUFFER > MAX_SPACE + HEADER && BUFFER > MAX_MESSAGE + 2 * HEADER);
+/// A piece of file content that is read straight into the buffer is not longer. Two of them fill it.
+pub(crate) const MAX_SPACE: usize = (BUFFER - HEADER) / 2;
+const _: () = assert!(BUFFER > MAX_MESSAGE + 2 * HEADER);
 
 impl<W: Write> Writer<W> {
     pub(crate) fn new(inner: W) -> Self {
