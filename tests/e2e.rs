@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 mod e2e {
+    mod block;
     mod clusters;
     mod conditions;
+    mod fidelity;
     mod interruptions;
     mod pair;
 }

@@ -37,6 +37,11 @@ impl Cluster {
         succeed(&self.try_kubectl(arguments, stdin), &format!("kubectl {arguments:?} in {}", self.name()))
     }
 
+    /// The directory on this machine in which this cluster's volumes are.
+    pub(super) fn volumes(self) -> PathBuf {
+        succeed(&run(&["volumes", self.name()], ""), "volumes").trim_end().into()
+    }
+
     /// Runs kubectl, whatever comes of it.
     pub(super) fn try_kubectl(self, arguments: &[&str], stdin: &str) -> Output {
         run(&[&["exec", self.name(), "--", "kubectl"], arguments].concat(), stdin)

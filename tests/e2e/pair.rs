@@ -1,5 +1,7 @@
 //! One ReplicationSource in a, one ReplicationDestination in b, and the volumes on both sides.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::clusters::{self, Cluster, until};
@@ -9,39 +11,68 @@ const SECURITY: &str = r#"{"runAsUser": 1000, "runAsGroup": 1000}"#;
 /// A pair of objects in a namespace of its own, in both clusters.
 pub(super) struct Pair {
     pub(super) namespace: String,
+    movers: Movers,
+}
+
+/// Who the movers of a namespace are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Movers {
+    /// The user 1000, as the pod that writes the volume is.
+    Ordinary,
+    /// Root with the few capabilities of a privileged namespace.
+    Privileged,
 }
 
 impl Pair {
     /// Namespaces, a volume in a, a destination in b, its key in a. The source is not there yet.
     pub(super) fn new(namespace: &str) -> Self {
+        Self::with(namespace, Movers::Ordinary)
+    }
+
+    /// Namespaces for movers of this kind, with nothing in them.
+    pub(super) fn namespaces(namespace: &str, movers: Movers) -> Self {
         clusters::up();
-        let pair = Self { namespace: namespace.to_owned() };
+        let pair = Self { namespace: namespace.to_owned(), movers };
         for cluster in Cluster::BOTH {
             cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found"]);
             cluster.kubectl(&["create", "namespace", namespace]);
+            if movers == Movers::Privileged {
+                cluster.kubectl(&["annotate", "namespace", namespace, "volsync.backube/privileged-movers=true"]);
+            }
         }
+        pair
+    }
+
+    /// As [`Pair::new`], with movers of this kind.
+    pub(super) fn with(namespace: &str, movers: Movers) -> Self {
+        let pair = Self::namespaces(namespace, movers);
         pair.apply(Cluster::A, &json!([claim("data", &Value::Null), pod("writer", "data")]));
         pair.wait_for_pod(Cluster::A, "writer");
-        let security: Value = serde_json::from_str(SECURITY).unwrap();
-        pair.apply(
-            Cluster::B,
-            &json!([object(
-                "ReplicationDestination",
-                &json!({"rsyncTLS": {
-            "copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
-            "serviceType": "LoadBalancer", "moverSecurityContext": security}})
-            )]),
-        );
+        let section = json!({"copyMethod": "Snapshot", "capacity": "4Gi", "accessModes": ["ReadWriteOnce"],
+            "serviceType": "LoadBalancer", "moverSecurityContext": pair.security()});
+        pair.apply(Cluster::B, &json!([object("ReplicationDestination", &json!({"rsyncTLS": section}))]));
+        pair.bring_the_key();
+        pair
+    }
+
+    /// Waits for the destination's address and key, and brings the key to the source's cluster.
+    pub(super) fn bring_the_key(&self) {
         until("the destination's address and key", 60, || {
-            let told = pair.status(Cluster::B)["rsyncTLS"].clone();
+            let told = self.status(Cluster::B)["rsyncTLS"].clone();
             (told["address"].is_string() && told["keySecret"].is_string()).then_some(()).ok_or_else(|| told.to_string())
         });
-        let secret = pair.status(Cluster::B)["rsyncTLS"]["keySecret"].as_str().unwrap().to_owned();
+        let secret = self.status(Cluster::B)["rsyncTLS"]["keySecret"].as_str().unwrap().to_owned();
         let secret: Value =
-            serde_json::from_str(&pair.kubectl(Cluster::B, &["get", "secret", &secret, "-o", "json"])).unwrap();
+            serde_json::from_str(&self.kubectl(Cluster::B, &["get", "secret", &secret, "-o", "json"])).unwrap();
         let copy = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "data": secret["data"]});
-        pair.apply(Cluster::A, &json!([copy]));
-        pair
+        self.apply(Cluster::A, &json!([copy]));
+    }
+
+    fn security(&self) -> Value {
+        match self.movers {
+            Movers::Ordinary => serde_json::from_str(SECURITY).unwrap(),
+            Movers::Privileged => json!({}),
+        }
     }
 
     /// Runs kubectl in the pair's namespace.
@@ -69,12 +100,11 @@ impl Pair {
 
     /// The source as a manifest.
     pub(super) fn source(&self, tag: &str) -> Value {
-        let security: Value = serde_json::from_str(SECURITY).unwrap();
         let address = self.status(Cluster::B)["rsyncTLS"]["address"].clone();
         object(
             "ReplicationSource",
             &json!({"sourcePVC": "data", "trigger": {"manual": tag}, "rsyncTLS": {
-            "copyMethod": "Snapshot", "keySecret": "key", "address": address, "moverSecurityContext": security}}),
+            "copyMethod": "Snapshot", "keySecret": "key", "address": address, "moverSecurityContext": self.security()}}),
         )
     }
 
@@ -143,6 +173,22 @@ impl Pair {
         self.kubectl(Cluster::B, &["delete", "pod,pvc", image, "--wait=false"]);
     }
 
+    /// Where a claim's volume is on this machine.
+    #[track_caller]
+    pub(super) fn volume(&self, cluster: Cluster, claim: &str) -> PathBuf {
+        let volume = self.kubectl(cluster, &["get", "pvc", claim, "-o", "jsonpath={.spec.volumeName}"]);
+        let handle = cluster.kubectl(&["get", "pv", &volume, "-o", "jsonpath={.spec.csi.volumeHandle}"]);
+        cluster.volumes().join(handle)
+    }
+
+    /// A claim of cluster b made from the image, bound.
+    #[track_caller]
+    pub(super) fn claim_from(&self, image: &str) {
+        let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": image});
+        self.apply(Cluster::B, &json!([claim(image, &source)]));
+        self.kubectl(Cluster::B, &["wait", "pvc", image, "--for=jsonpath={.status.phase}=Bound", "--timeout=60s"]);
+    }
+
     /// Deletes both objects and waits until nothing of them is left.
     #[track_caller]
     pub(super) fn assert_nothing_left_behind(&self) {
@@ -171,7 +217,7 @@ impl Pair {
     }
 }
 
-fn object(kind: &str, spec: &Value) -> Value {
+pub(super) fn object(kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "volsync.backube/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
 }
 
