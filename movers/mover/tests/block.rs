@@ -76,9 +76,7 @@ fn a_volsync_destination_gets_devices_of_every_size() {
     }
 }
 
-// The device is filled; but at times our end takes the end of stunnel's connection for one in the middle, and waits on.
 #[test]
-#[ignore = "known defect: a destination may miss the end of a VolSync source's block session"]
 fn a_volsync_source_fills_our_device_of_every_size_and_ends_our_run() {
     let stage = Stage::new();
     for size in SIZES {
@@ -88,7 +86,9 @@ fn a_volsync_source_fills_our_device_of_every_size_and_ends_our_run() {
             let port = free_port();
             let mut destination = stage.device_destination(&to, port, &[]);
             destination.wait_for("Waiting for a source");
-            let output = Source::start(&stage, &from, port).sync();
+            // Its stunnel stays until the last bytes have gone through it.
+            let source = Source::start(&stage, &from, port);
+            let output = source.sync();
             assert!(output.status.success(), "{size}: {output:?}");
             let ended = destination.end();
             let report = ended.expect_complete();
