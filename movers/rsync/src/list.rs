@@ -9,6 +9,7 @@ pub(crate) mod receive;
 
 use std::collections::HashMap;
 
+use doppel_contract::Line;
 use doppel_volume::metadata::{DeviceNumber, Kind, Moment};
 use doppel_volume::names::{Name, NameId, Names, join};
 
@@ -32,6 +33,11 @@ pub(crate) struct FileList {
 
 /// Entries of a list and their numbers.
 pub(crate) type Numbered<'l> = std::iter::Zip<std::ops::RangeFrom<u32>, packed::Iter<'l>>;
+
+/// The root for people: its path is empty.
+pub(crate) fn root() -> Line {
+    Line::new("the volume's root")
+}
 
 /// An entry of the list.
 #[derive(Debug, Clone, Copy)]
@@ -229,6 +235,21 @@ impl FileList {
         } else {
             join(path, self.directory(entry.parent), self.name(entry).bytes());
         }
+    }
+
+    /// An entry for people.
+    pub(crate) fn line(&self, entry: &Entry) -> Line {
+        if entry.is_root() {
+            return root();
+        }
+        let mut path = Vec::new();
+        self.path(entry, &mut path);
+        Line::from_bytes(&path)
+    }
+
+    /// Bytes that the entries take, beside their names.
+    pub(crate) fn packed(&self) -> usize {
+        self.entries.bytes()
     }
 
     pub(crate) fn owner(&self, entry: &Entry) -> Owner {

@@ -21,6 +21,7 @@ use doppel_volume::tree::{LOST_AND_FOUND, Tree};
 
 use crate::error::Error;
 use crate::links::Fragile;
+use crate::list;
 use crate::outcome::{Outcome, Peer};
 use crate::proto::arguments::{Arguments, Choice, Extra, Keep};
 use crate::proto::extras::Extras;
@@ -135,7 +136,7 @@ pub fn push_keeping<R: Read, W: Write>(
     add_all(&mut remarks, &report.remarks);
     for extra in [Extra::Acls, Extra::Xattrs].into_iter().filter(|extra| !keep.has(*extra)) {
         let why = format!("{} are not kept: the destination refuses them", extra.words());
-        remarks.add(Line::new("the volume's root"), Line::new(why));
+        remarks.add(list::root(), Line::new(why));
     }
     tally.entries = u64::from(list.len());
     tally.bytes = scan::bytes(&list);

@@ -50,6 +50,10 @@ impl Entries {
         self.len
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn get(&self, index: u32) -> Option<Entry> {
         if index >= self.len {
             return None;

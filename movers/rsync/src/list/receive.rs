@@ -97,7 +97,7 @@ struct Budget {
     used: u64,
 }
 
-/// An entry, its state, and what sorting the list and deleting after it take for a while.
+/// An entry's state, and what sorting the list and deleting after it take for a while. What it takes packed is known.
 const ENTRY: usize = 80;
 /// A hard link more, in what the generator knows of them.
 const HARD_LINK: usize = 40;
@@ -163,7 +163,7 @@ impl Reading {
             .map_err(|bad| Malformed::unexpected(format!("the path {}: {bad}", Line::from_bytes(path))))?;
         let linked = if entry.hard_link == HardLink::No { 0 } else { HARD_LINK };
         self.budget.charge(ENTRY + linked + name.bytes().len() + target.len())?;
-        let owners = self.list.owners();
+        let (owners, packed) = (self.list.owners(), self.list.packed());
         let parent = self.parent(parent)?;
         let detail = match (entry.hard_link, entry.kind) {
             (HardLink::Of(first), _) => Detail::SameAs(first),
@@ -183,7 +183,8 @@ impl Reading {
             (_, Kind::File | Kind::Fifo | Kind::Socket) => Detail::None,
         };
         self.list.add((parent, Some(name)), entry, detail, extras)?;
-        self.budget.charge((self.list.owners() - owners) * OWNER)
+        // Twice, for a list that has to be sorted is packed once more.
+        self.budget.charge((self.list.owners() - owners) * OWNER + 2 * (self.list.packed() - packed))
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<DirectoryId, Error> {

@@ -12,7 +12,7 @@ use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{Tree, metadata_of, open_file};
 use rustix::io::Errno;
 
-use crate::list::{FileList, Numbered};
+use crate::list::{self, FileList, Numbered};
 use crate::proto::xattr::XattrTable;
 
 /// Gives the content of entries.
@@ -105,11 +105,7 @@ impl<'t> TreeContent<'t> {
     }
 
     fn path(&self, index: u32) -> Line {
-        let mut path = Vec::new();
-        if let Some(entry) = self.list.get(index) {
-            self.list.path(&entry, &mut path);
-        }
-        Line::from_bytes(&path)
+        self.list.get(index).map_or_else(list::root, |entry| self.list.line(&entry))
     }
 
     fn open_entry(&mut self, index: u32) -> Result<(OwnedFd, Metadata), Errno> {

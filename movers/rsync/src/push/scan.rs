@@ -13,7 +13,7 @@ use doppel_volume::walk::{self, Content, Found, Problem, Visit, Walk};
 
 use crate::error::Error;
 use crate::links::Fragile;
-use crate::list::{Detail, DirectoryId, Extras, FileList};
+use crate::list::{self, Detail, DirectoryId, Extras, FileList};
 use crate::proto::arguments::Keep;
 use crate::proto::entry::{EntryEncoder, HardLink, Layout, WireEntry};
 use crate::proto::frame::IoErrors;
@@ -172,7 +172,7 @@ impl Scan {
         let read = self.extras.read(object, metadata.permissions);
         let (extras, sent) = self.extras.send(&mut self.bytes, metadata.kind)?;
         if let Err(why) = read.and(sent) {
-            let path = if self.path.is_empty() { Line::new("the volume's root") } else { Line::from_bytes(&self.path) };
+            let path = if self.path.is_empty() { list::root() } else { Line::from_bytes(&self.path) };
             self.leave_out(path, why);
         }
         Ok(extras)

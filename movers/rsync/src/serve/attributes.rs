@@ -134,9 +134,7 @@ impl Attributes<'_> {
     /// Remarks on what could not be given, if anything.
     fn remark(&self, entry: &Entry, lost: Lost) {
         if !lost.nothing() {
-            let mut path = Vec::new();
-            self.list.path(entry, &mut path);
-            self.shared.remark(Line::from_bytes(&path), Line::new(lost.words()));
+            self.shared.remark(self.list.line(entry), Line::new(lost.words()));
         }
     }
 

@@ -19,7 +19,7 @@ use doppel_volume::replace::{is_partial, is_temporary};
 use doppel_volume::tree::{LOST_AND_FOUND, metadata_at, metadata_of};
 use rustix::io::Errno;
 
-use crate::list::{DirectoryId, Entry, FileList};
+use crate::list::{self, DirectoryId, Entry, FileList};
 use crate::proto::filter::Filter;
 use crate::proto::frame::IoErrors;
 use crate::serve::directories::{Directories, Presence};
@@ -39,7 +39,7 @@ pub(super) fn sweep(job: &Job<'_>, filter: &Filter, directories: &Directories) -
     };
     if let Some(entries) = job.empty {
         let why = crate::error::Error::EmptySource { destination: Some(entries) };
-        job.shared.leave_out(Line::new("the volume's root"), Line::new(why.to_string()));
+        job.shared.leave_out(list::root(), Line::new(why.to_string()));
     }
     let mut entries = list.entries();
     while let Some((_, entry)) = entries.next() {
@@ -51,7 +51,7 @@ pub(super) fn sweep(job: &Job<'_>, filter: &Filter, directories: &Directories) -
     }
     if sweep.withheld > 0 {
         let why = format!("{} entries that the source does not have were not deleted: it forbade that", sweep.withheld);
-        job.shared.leave_out(Line::new("the volume's root"), Line::new(why));
+        job.shared.leave_out(list::root(), Line::new(why));
     }
     sweep.removed
 }

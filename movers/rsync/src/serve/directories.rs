@@ -133,10 +133,8 @@ impl Directories {
         let there: Vec<u32> = there.map(|(index, _)| index).collect();
         for entry in there.into_iter().rev().filter_map(|index| list.get(index)) {
             if let Err(errno) = finish_one(&entry, job, dirs) {
-                let mut path = Vec::new();
-                list.path(&entry, &mut path);
                 let why = format!("set the attributes of the directory: {}", std::io::Error::from(errno));
-                job.shared.leave_out(Line::from_bytes(&path), Line::new(why));
+                job.shared.leave_out(list.line(&entry), Line::new(why));
             }
         }
     }

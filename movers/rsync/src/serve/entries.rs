@@ -58,9 +58,7 @@ pub(super) fn make<'t>(
     };
     let mut new = match new {
         Err(Errno::PERM) if entry.kind().is_device() => {
-            let mut path = Vec::new();
-            list.path(entry, &mut path);
-            job.shared.remark(Line::from_bytes(&path), Line::new("a device node cannot be made without privilege"));
+            job.shared.remark(list.line(entry), Line::new("a device node cannot be made without privilege"));
             return Ok((State::Idle, Lacking::default()));
         }
         new => new?,

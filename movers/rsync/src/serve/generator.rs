@@ -207,10 +207,8 @@ impl<'g, W: Write> Generator<'g, W> {
     }
 
     fn leave_out(&self, index: u32, entry: &Entry, why: Line) {
-        let mut path = Vec::new();
-        self.job.received.list.path(entry, &mut path);
         self.job.shared.set(index, State::Failed);
-        self.job.shared.leave_out(Line::from_bytes(&path), why);
+        self.job.shared.leave_out(self.job.received.list.line(entry), why);
     }
 
     /// Does what is to be done for an entry. The outer error is the connection's, the inner one the entry's.

@@ -40,11 +40,9 @@ pub(super) fn make<'t>(followers: &[(u32, u32)], job: &Job<'t>, dirs: &mut Dirs<
         match linked {
             Ok(()) => job.shared.set(*follower, State::Stored),
             Err(errno) => {
-                let mut path = Vec::new();
-                list.path(&entry, &mut path);
                 let why = format!("make the hard link: {}", std::io::Error::from(errno));
                 job.shared.set(*follower, State::Failed);
-                job.shared.leave_out(Line::from_bytes(&path), Line::new(why));
+                job.shared.leave_out(list.line(&entry), Line::new(why));
             }
         }
         job.monitor.done(1, entry.size);

@@ -39,7 +39,6 @@ pub(super) struct Receiver<'r, R> {
     incoming: IndexCoder,
     tokens: Tokens,
     block: Vec<u8>,
-    path: Vec<u8>,
 }
 
 /// What became of a file's content.
@@ -61,7 +60,6 @@ impl<'r, R: Read> Receiver<'r, R> {
             incoming: IndexCoder::default(),
             tokens,
             block: Vec::new(),
-            path: Vec::new(),
         })
     }
 
@@ -186,9 +184,8 @@ impl<'r, R: Read> Receiver<'r, R> {
     }
 
     fn leave_out(&mut self, index: u32, entry: &Entry, why: Line) {
-        self.job.received.list.path(entry, &mut self.path);
         self.job.shared.set(index, State::Failed);
-        self.job.shared.leave_out(Line::from_bytes(&self.path), why);
+        self.job.shared.leave_out(self.job.received.list.line(entry), why);
     }
 
     /// Reads the content to its end, whatever becomes of it. The outer error is the connection's.
