@@ -66,6 +66,10 @@ test: image-and-programs check ## Every test: units, movers against stock peers,
 test-clusters: prerequisites ## The program of tests/cluster on clusters of its own: killed, cleaned up, faulty on demand
 	cd tests/cluster && go test -tags cluster -count 1 -timeout 30m ./live
 
+.PHONY: test-kills
+test-kills: image-and-programs ## Movers of two real clusters killed at ten points of a transfer
+	cargo test --locked -p doppel --test e2e -- --ignored --nocapture
+
 .PHONY: fuzz
 fuzz: ## Fuzz what peers can reach, each target for FUZZ_SECONDS (60)
 	fuzz/run

@@ -1,5 +1,7 @@
 //! A synchronization, undisturbed and with its parts killed in the middle: the same digest at the end, nothing left over.
 
+use std::time::Instant;
+
 use super::clusters::{Cluster, until};
 use super::pair::Pair;
 
@@ -13,8 +15,8 @@ cd .. && dd if=/dev/urandom of=large bs=1048576 count=1500 2>/dev/null
 
 const POD: &str = "app.kubernetes.io/component=rsync-tls-mover";
 
-/// Waits until this side's mover has moved something, and makes sure that it has not finished.
-fn meet_in_the_middle(pair: &Pair) {
+/// Waits until the source's mover has moved something.
+fn meet(pair: &Pair) {
     until("the transfer", 120, || {
         let logs = pair.kubectl(Cluster::A, &["logs", "-l", POD, "--tail=-1", "--ignore-errors"]);
         let moved = logs.lines().any(|line| {
@@ -23,6 +25,11 @@ fn meet_in_the_middle(pair: &Pair) {
         });
         if moved { Ok(()) } else { Err(logs) }
     });
+}
+
+/// Waits until the source's mover has moved something, and makes sure that it has not finished.
+fn meet_in_the_middle(pair: &Pair) {
+    meet(pair);
     assert!(pair.status(Cluster::A)["lastManualSync"].is_null(), "the transfer ended before it could be disturbed");
 }
 
@@ -39,7 +46,6 @@ fn synchronize_while(namespace: &str, disturb: impl FnOnce(&Pair)) {
 }
 
 fn kill_mover(pair: &Pair, cluster: Cluster) {
-    meet_in_the_middle(pair);
     pair.kubectl(cluster, &["delete", "pod", "-l", POD, "--grace-period=0", "--force"]);
 }
 
@@ -72,12 +78,18 @@ fn a_volume_becomes_a_volume_of_the_other_cluster_and_stays_its_double() {
 
 #[test]
 fn a_source_mover_killed_in_the_middle_is_followed_by_another() {
-    synchronize_while("e2e-kill-source", |pair| kill_mover(pair, Cluster::A));
+    synchronize_while("e2e-kill-source", |pair| {
+        meet_in_the_middle(pair);
+        kill_mover(pair, Cluster::A);
+    });
 }
 
 #[test]
 fn a_destination_mover_killed_in_the_middle_is_followed_by_another() {
-    synchronize_while("e2e-kill-destination", |pair| kill_mover(pair, Cluster::B));
+    synchronize_while("e2e-kill-destination", |pair| {
+        meet_in_the_middle(pair);
+        kill_mover(pair, Cluster::B);
+    });
 }
 
 #[test]
@@ -86,4 +98,42 @@ fn operators_killed_in_the_middle_go_on_where_they_were() {
         meet_in_the_middle(pair);
         Cluster::BOTH.into_iter().for_each(kill_operator);
     });
+}
+
+#[test]
+#[ignore = "takes many minutes: make test-kills"]
+fn movers_killed_at_ten_points_of_a_transfer_leave_equal_volumes() {
+    const POINTS: u32 = 10;
+    // All content anew, so that each point lies within a transfer of all of it.
+    const REFILL: &str = "cd /data && dd if=/dev/urandom of=large bs=1048576 count=1500 2>/dev/null && date >many/f1";
+    let pair = Pair::new("e2e-kill-points");
+    pair.shell(Cluster::A, "writer", FILL);
+    pair.create_source("first");
+    meet(&pair);
+    let begin = Instant::now();
+    pair.await_synchronized("first", 120);
+    let takes = begin.elapsed();
+    let mut image = pair.await_image(None);
+    let mut late = 0;
+    for point in 1..=POINTS {
+        let side = if point % 2 == 0 { Cluster::A } else { Cluster::B };
+        let tag = format!("point-{point}");
+        pair.shell(Cluster::A, "writer", REFILL);
+        until("the former source mover is gone", 60, || {
+            let movers = pair.kubectl(Cluster::A, &["get", "pods", "-l", POD, "-o", "name"]);
+            if movers.is_empty() { Ok(()) } else { Err(movers) }
+        });
+        pair.trigger(&tag);
+        meet(&pair);
+        std::thread::sleep(takes * point / (POINTS + 1));
+        late += u32::from(pair.status(Cluster::A)["lastManualSync"] == tag);
+        kill_mover(&pair, side);
+        pair.await_synchronized(&tag, 300);
+        image = pair.await_image(Some(&image));
+        pair.assert_equal(&image);
+        eprintln!("point {point} of {POINTS}, {side:?} killed: equal");
+    }
+    assert!(late <= 2, "{late} of {POINTS} transfers had ended before they could be disturbed, which take {takes:?}");
+    pair.assert_nothing_left_behind();
+    pair.discard();
 }
