@@ -227,28 +227,27 @@ fn a_connection_that_is_cut_is_made_again() {
     assert_same(&from, &to);
 }
 
-/// Loopback is never packed for; a link of 8 MB/s is, once the kernel's buffers before it are full.
+/// What is done on which link is `push::pace`'s own tests' to show: an unoptimised receiver is a slow link, too.
 #[test]
-fn content_that_shrinks_is_packed_where_the_link_is_slow_and_only_there() {
+fn content_that_shrinks_is_packed_where_the_link_is_slow() {
     let stage = Stage::new();
-    let from = stage.volume("from");
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
     let line = b"all work and no play makes jack a dull boy ".as_slice();
     let text: Vec<u8> = noise(200_000, 5).into_iter().flat_map(|byte| [&line[..40], &[byte, b'\n']].concat()).collect();
     for part in 0..4 {
         write(&from, &format!("text{part}"), &text);
     }
     write(&from, "noise", &noise(3_000_000, 6));
-    for (name, slow) in [("near", false), ("far", true)] {
-        let (to, port) = (stage.volume(name), free_port());
-        let destination = stage.destination(&to, port, &[]);
-        wait_for_port(port);
-        let way = if slow { slow_link(port, Duration::from_millis(5), 8_000_000) } else { port };
-        let report = stage.source(&from, way, &[]).end().expect_complete().tally;
-        destination.end().expect_complete();
-        assert_same(&from, &to);
-        assert!(report.literal_bytes > 30_000_000, "{report:?}");
-        assert_eq!(report.wire_sent < report.literal_bytes * 3 / 4, slow, "{report:?}");
-    }
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    wait_for_port(port);
+    let way = slow_link(port, Duration::from_millis(5), 8_000_000);
+    let report = stage.source(&from, way, &[]).end().expect_complete().tally;
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+    assert!(report.literal_bytes > 30_000_000, "{report:?}");
+    // Once the kernel's buffers before the link are full.
+    assert!(report.wire_sent < report.literal_bytes * 3 / 4, "{report:?}");
 }
 
 #[test]

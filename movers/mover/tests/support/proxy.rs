@@ -1,15 +1,16 @@
-//! TCP proxies: one that stops its first connection at a given byte, so that a test can do something just then; and one
-//! that is a slow link.
+//! TCP proxies: one that stops a connection at a given byte, so that a test can do something just then; and one that is a
+//! slow link.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
-/// The proxy. Connections after the first are forwarded whole.
+/// The proxy. It stops one connection, the first that gets so far: those that only try whether the port is open do not.
 pub struct Proxy {
     pub port: u16,
     reached: Receiver<()>,
@@ -33,18 +34,18 @@ impl Proxy {
         let front = listener.local_addr().unwrap().port();
         let ((reach, reached), (go_on, resume)) = (channel(), channel());
         thread::spawn(move || {
-            let mut gate = Some((stop_at, reach, resume));
+            let gate = Gate(Arc::new(Mutex::new(Some((stop_at, reach, resume)))));
             for client in listener.incoming() {
                 // A destination that is not there is a connection that ends at once.
                 if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", port))) {
-                    forward(client, server, gate.take());
+                    forward(client, server, gate.clone());
                 }
             }
         });
         Self { port: front, reached, go_on }
     }
 
-    /// Waits until the first connection has been stopped.
+    /// Waits until a connection has been stopped.
     #[track_caller]
     pub fn wait(&self) {
         self.reached.recv_timeout(super::PATIENCE).expect("the transfer never got so far");
@@ -55,34 +56,42 @@ impl Proxy {
     }
 }
 
-type Gate = (u64, Sender<()>, Receiver<Then>);
+/// Where to stop, whom to tell, and what to do then; until a connection has been stopped.
+#[derive(Clone, Default)]
+struct Gate(Arc<Mutex<Option<(u64, Sender<()>, Receiver<Then>)>>>);
 
-fn forward(client: TcpStream, server: TcpStream, gate: Option<Gate>) {
-    let (client_twin, server_twin) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    thread::spawn(move || pump(server_twin, client_twin, None));
-    thread::spawn(move || pump(client, server, gate));
+impl Gate {
+    /// What to do with a connection that has come so far, if it is the one to be stopped.
+    fn pass(&self, count: u64) -> Option<Then> {
+        let (_, reach, resume) = self.0.lock().unwrap().take_if(|(stop_at, ..)| count >= *stop_at)?;
+        let _ = reach.send(());
+        // Without an answer the test is over.
+        Some(resume.recv().unwrap_or(Then::Cut))
+    }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, mut gate: Option<Gate>) {
+fn forward(client: TcpStream, server: TcpStream, gate: Gate) {
+    let (client_twin, server_twin) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || pump(server_twin, client_twin, &Gate::default()));
+    thread::spawn(move || pump(client, server, &gate));
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, gate: &Gate) {
     let (mut buffer, mut count) = (vec![0; 16_384], 0);
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         count += length as u64;
-        if let Some((_, reach, resume)) = gate.take_if(|(stop_at, ..)| count >= *stop_at) {
-            let _ = reach.send(());
-            match resume.recv() {
-                Ok(Then::GoOn) => {}
-                Ok(Then::Reset) => {
-                    // A connected socket that is connected to nothing sends a reset (tcp(7)).
-                    for end in [&from, &to] {
-                        let _ = rustix::net::connect_unspec(end);
-                    }
-                    return;
+        match gate.pass(count) {
+            None | Some(Then::GoOn) => {}
+            Some(Then::Reset) => {
+                // A connected socket that is connected to nothing sends a reset (tcp(7)).
+                for end in [&from, &to] {
+                    let _ = rustix::net::connect_unspec(end);
                 }
-                // Without an answer the test is over.
-                Ok(Then::Cut) | Err(_) => {
-                    let _ = from.shutdown(Shutdown::Both);
-                    break;
-                }
+                return;
+            }
+            Some(Then::Cut) => {
+                let _ = from.shutdown(Shutdown::Both);
+                break;
             }
         }
         if to.write_all(&buffer[..length]).is_err() {

@@ -96,8 +96,8 @@ impl Sweep<'_> {
         for (name, _) in listing.iter() {
             let bytes = name.bytes();
             let is_temporary = is_temporary(bytes) && !(self.job.arguments.ignore_missing && is_partial(bytes));
-            let goes = is_temporary
-                || (!is_partial(bytes) && !stays(bytes) && !is_protected(self.filter, path, dir, name));
+            let goes =
+                is_temporary || (!is_partial(bytes) && !stays(bytes) && !is_protected(self.filter, path, dir, name));
             if !goes {
                 continue;
             }

@@ -126,9 +126,8 @@ impl Directories {
     /// Gives all directories their attributes, inner ones first.
     pub(super) fn finish<'t>(&self, job: &Job<'t>, dirs: &mut Dirs<'t>) {
         let list = &job.received.list;
-        let is_there = |entry: &Entry| {
-            entry.directory().is_some_and(|id| matches!(self.get(id), Presence::Old | Presence::New))
-        };
+        let is_there =
+            |entry: &Entry| entry.directory().is_some_and(|id| matches!(self.get(id), Presence::Old | Presence::New));
         let there = list.entries().filter(|(_, entry)| entry.is_active() && is_there(entry));
         let there: Vec<u32> = there.map(|(index, _)| index).collect();
         for entry in there.into_iter().rev().filter_map(|index| list.get(index)) {

@@ -53,14 +53,7 @@ enum Outcome {
 impl<'r, R: Read> Receiver<'r, R> {
     pub(super) fn new(reader: &'r mut Reader<R>, job: Job<'r>) -> Result<Self, Error> {
         let tokens = Tokens::new(job.agreed.packing)?;
-        Ok(Self {
-            reader,
-            job,
-            dirs: Dirs::new(job.tree),
-            incoming: IndexCoder::default(),
-            tokens,
-            block: Vec::new(),
-        })
+        Ok(Self { reader, job, dirs: Dirs::new(job.tree), incoming: IndexCoder::default(), tokens, block: Vec::new() })
     }
 
     /// Until the client has ended its last phase.

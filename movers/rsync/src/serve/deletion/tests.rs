@@ -4,7 +4,7 @@ use doppel_volume::metadata::{DeviceNumber, Moment};
 use proptest::prelude::*;
 
 use super::*;
-use crate::list::Detail;
+use crate::list::{Detail, Extras};
 use crate::proto::entry::{HardLink, WireEntry};
 
 /// A list with these paths, sent in this order, and the directories that lead to them.
@@ -54,7 +54,7 @@ fn add(list: &mut FileList, place: (DirectoryId, Option<Name<'_>>), kind: Kind, 
         hard_link: HardLink::No,
         without_content: false,
     };
-    list.add(place, &wire, detail, [None, None]).unwrap();
+    list.add(place, &wire, detail, Extras::default()).unwrap();
 }
 
 proptest! {
