@@ -56,9 +56,12 @@ impl Proxy {
     }
 }
 
-/// Where to stop, whom to tell, and what to do then; until a connection has been stopped.
+/// Where one connection is stopped; nothing in it once that has happened.
 #[derive(Clone, Default)]
-struct Gate(Arc<Mutex<Option<(u64, Sender<()>, Receiver<Then>)>>>);
+struct Gate(Arc<Mutex<Option<Stop>>>);
+
+/// After how many bytes, whom to tell, and who says what to do then.
+type Stop = (u64, Sender<()>, Receiver<Then>);
 
 impl Gate {
     /// What to do with a connection that has come so far, if it is the one to be stopped.
