@@ -1,35 +1,44 @@
 //! Every kind of entry and attribute, between real clusters: the tree E of `bench/gen_dataset.py`, and a large tree. Volumes
 //! are filled and compared from outside, by the generator's digest, which sees all attributes.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::clusters::Cluster;
 use super::pair::{Movers, Pair};
 
-/// What `user` runs must succeed; its standard output.
+/// What `user` runs in a volume must succeed; its standard output. The user may not be allowed to reach the volume by its
+/// path, or the script.
 #[track_caller]
-fn run_as(user: u32, arguments: &[&str]) -> String {
+fn run_as(user: u32, volume: &Path, script: &[u8], arguments: &[&str]) -> String {
     let id = user.to_string();
-    let output = Command::new("setpriv")
-        .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+    let mut child = Command::new("setpriv")
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "/usr/bin/python3", "-"])
         .args(arguments)
-        .output()
+        .current_dir(volume)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    child.stdin.take().unwrap().write_all(script).unwrap();
+    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-const GENERATOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/gen_dataset.py");
+const GENERATOR: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/gen_dataset.py"));
 
 #[track_caller]
-fn generate(user: u32, kind: &str, scale: &str, root: &Path) {
-    run_as(user, &["python3", GENERATOR, kind, root.to_str().unwrap(), "--scale", scale]);
+fn generate(user: u32, kind: &str, scale: &str, volume: &Path) {
+    run_as(user, volume, GENERATOR, &[kind, ".", "--scale", scale]);
 }
 
 #[track_caller]
 fn digest(root: &Path) -> String {
-    run_as(0, &["python3", GENERATOR, "digest", root.to_str().unwrap()])
+    run_as(0, root, GENERATOR, &["digest", "."])
 }
 
 /// The volume in a and a volume made from this image in b have one digest.
@@ -51,8 +60,7 @@ fn a_privileged_mover_keeps_every_entry_and_attribute() {
     let volume = pair.volume(Cluster::A, "data");
     generate(0, "E", "1", &volume);
     // No mover may make device nodes or see the attributes of administrators: that takes CAP_MKNOD and CAP_SYS_ADMIN.
-    let remove = "import os, sys; os.removexattr(sys.argv[1], 'trusted.test')";
-    run_as(0, &["python3", "-c", remove, volume.join("read-only").to_str().unwrap()]);
+    run_as(0, &volume, b"import os; os.removexattr('read-only', 'trusted.test')", &[]);
     pair.create_source("first");
     pair.await_synchronized("first", 120);
     let image = pair.await_image(None);
@@ -73,7 +81,7 @@ fn an_ordinary_mover_keeps_what_its_user_may_and_names_what_it_cannot_read() {
     pair.await_message(Cluster::A, "attempt 1 failed", 120);
     assert!(pair.message(Cluster::A).contains("mode-000"), "{}", pair.message(Cluster::A));
     assert_eq!(pair.image(), None, "an incomplete copy was published");
-    run_as(0, &["chmod", "400", volume.join("mode-000").to_str().unwrap()]);
+    std::fs::set_permissions(volume.join("mode-000"), PermissionsExt::from_mode(0o400)).unwrap();
     // Any change of the wish begins the next attempt at once.
     pair.trigger("second");
     pair.await_synchronized("second", 120);
@@ -91,7 +99,7 @@ fn ten_thousand_files_and_then_a_few_changes_arrive() {
     pair.await_synchronized("first", 120);
     let first = pair.await_image(None);
     assert_same(&pair, &first);
-    run_as(0, &["python3", GENERATOR, "A", volume.to_str().unwrap(), "--scale", "0.1", "--mutate", "1"]);
+    run_as(0, &volume, GENERATOR, &["A", ".", "--scale", "0.1", "--mutate", "1"]);
     pair.trigger("second");
     pair.await_synchronized("second", 120);
     let second = pair.await_image(Some(&first));
