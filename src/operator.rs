@@ -18,6 +18,7 @@ use crate::telemetry::events::Events;
 use crate::telemetry::lease::{Lease, LeaseError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{self, Readiness};
+use crate::telemetry::volsync::{Neighbour, VolSync};
 
 /// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
 const CONCURRENCY: u16 = 50;
@@ -31,6 +32,12 @@ pub enum OperatorError {
     /// The Lease could not be had, or was lost: another instance may act now, so this one must not.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// Nobody knows whether a VolSync runs beside this operator.
+    #[error("the operator may not look for VolSync's Lease; check its ClusterRole: {0}")]
+    Blind(kube::Error),
+    /// A VolSync began to run beside this operator. The next container waits for its end.
+    #[error("{0}; Doppel must not act beside it")]
+    NotAlone(Neighbour),
     /// Probes, metrics or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -64,7 +71,7 @@ async fn act(
     // A waiting instance is ready too: it does what it should.
     readiness.set();
     if !args.leader_elect {
-        return work(client, args, metrics, signals).await;
+        return work_alone(client, args, metrics, signals).await;
     }
     let lease = Lease::new(client.clone(), &args.namespace, &args.identity);
     tokio::select! {
@@ -73,11 +80,29 @@ async fn act(
     }
     tracing::info!(identity = args.identity, "Lease was acquired");
     let ended = tokio::select! {
-        ended = work(client, args, metrics, signals) => ended,
+        ended = work_alone(client, args, metrics, signals) => ended,
         error = lease.lost() => Err(error.into()),
     };
     lease.release().await;
     ended
+}
+
+/// Works while no VolSync runs.
+async fn work_alone(
+    client: Client,
+    args: &OperatorArgs,
+    metrics: Metrics,
+    signals: &mut Signals,
+) -> Result<(), OperatorError> {
+    let mut volsync = VolSync::new(client.clone());
+    tokio::select! {
+        gone = volsync.gone() => gone.map_err(OperatorError::Blind)?,
+        () = signals.next() => return Ok(()),
+    }
+    tokio::select! {
+        ended = work(client, args, metrics, signals) => ended,
+        found = volsync.comes() => Err(found.map_or_else(OperatorError::Blind, OperatorError::NotAlone)),
+    }
 }
 
 /// Runs both controllers. At the first signal passes that are under way are finished, at the second they are not.

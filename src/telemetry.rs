@@ -5,3 +5,4 @@ pub mod lease;
 pub mod log;
 pub mod metrics;
 pub mod server;
+pub mod volsync;

@@ -11,6 +11,7 @@ mod controller {
     mod identity;
     mod refusals;
     mod server;
+    mod volsync;
     mod volumes;
     mod world;
 }

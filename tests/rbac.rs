@@ -31,6 +31,8 @@ mod rbac {
         ("batch", "jobs", &["get", "list", "watch"]),
         ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "list", "watch"]),
         ("events.k8s.io", "events", &["create", "patch"]),
+        // VolSync's, and no other (telemetry/volsync.rs).
+        ("coordination.k8s.io", "leases", &["list"]),
     ];
 
     type Rule = (String, String, String);
