@@ -13,6 +13,7 @@ pub mod api;
 pub mod apply;
 pub mod args;
 pub mod crd;
+mod failures;
 pub mod model;
 pub mod operator;
 pub mod replication;
