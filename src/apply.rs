@@ -4,6 +4,8 @@
 //! created and never overwritten; fields of objects that may not be ours as a whole (a Job's parallelism, a claim's
 //! request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
 
+mod fill;
+
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -13,6 +15,8 @@ use serde_json::json;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+
+use doppel_contract::Line;
 
 use crate::model::name;
 use crate::model::observed::Claimed;
@@ -45,18 +49,30 @@ pub enum ApplyError {
     Random(std::io::Error),
 }
 
+impl ApplyError {
+    /// For a user: without what kube adds to the API server's words for developers.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Api { step, source: kube::Error::Api(status) } => format!("{step}: {}", Line::new(&status.message)),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Performs steps for one object.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
     image: MoverImage,
+    turns: fill::Turns,
 }
 
 impl Applier {
     /// An applier that starts movers from this image.
     #[must_use]
     pub fn new(client: Client, image: MoverImage) -> Self {
-        Self { client, image }
+        Self { client, image, turns: fill::Turns::default() }
     }
 
     /// Performs these steps in order.
@@ -209,7 +225,7 @@ impl Applier {
             snapshot.owner_references().iter().filter(|reference| reference.uid != owner.uid).cloned().collect();
         let labels = match claimed {
             Claimed::ByUser => json!({name::CREATED_BY.0: null, name::CLEANUP_LABEL: null}),
-            Claimed::InUse | Claimed::Free => json!({}),
+            Claimed::InUse | Claimed::Promised | Claimed::Free => json!({}),
         };
         let patch = json!({"metadata": {
             "resourceVersion": resource_version, "ownerReferences": owners, "labels": labels,
