@@ -6,4 +6,5 @@ mod e2e {
     mod conditions;
     mod interruptions;
     mod pair;
+    mod population;
 }
