@@ -4,6 +4,8 @@
 //! created and never overwritten; fields of objects that may not be ours as a whole (a Job's parallelism, a claim's
 //! request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
 
+mod fill;
+
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -13,6 +15,8 @@ use serde_json::json;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+
+use doppel_contract::Line;
 
 use crate::model::name;
 use crate::model::observed::Claimed;
@@ -45,18 +49,30 @@ pub enum ApplyError {
     Random(std::io::Error),
 }
 
+impl ApplyError {
+    /// For a user: without what kube adds to the API server's words for developers.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Api { step, source: kube::Error::Api(status) } => format!("{step}: {}", Line::new(&status.message)),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Performs steps for one object.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
     image: MoverImage,
+    turns: fill::Turns,
 }
 
 impl Applier {
     /// An applier that starts movers from this image.
     #[must_use]
     pub fn new(client: Client, image: MoverImage) -> Self {
-        Self { client, image }
+        Self { client, image, turns: fill::Turns::default() }
     }
 
     /// Performs these steps in order.
@@ -71,41 +87,44 @@ impl Applier {
     }
 
     async fn perform(&self, owner: &Owner, step: &Step) -> Result<(), ApplyError> {
+        let namespace = &owner.namespace;
         let result = match step {
             Step::CreateKey { secret } => self.create_key(owner, secret).await?,
             Step::CopyPullSecret { original, copy } => self.copy_pull_secret(owner, original, copy).await,
-            Step::EnsureAccount { name } => self.put(owner, resources::account::build(owner, name)).await,
-            Step::EnsureService(new) => self.put(owner, resources::service::build(owner, new)).await,
-            Step::CreateClaim(new) => self.put(owner, resources::claim::build(owner, new)).await,
-            Step::TakeSnapshot(new) => self.put(owner, resources::snapshot::build(owner, new)).await,
-            Step::StartMover(run) => self.put(owner, resources::job::build(owner, run, &self.image.reference)?).await,
+            Step::EnsureAccount { name } => self.put(namespace, resources::account::build(owner, name)).await,
+            Step::EnsureService(new) => self.put(namespace, resources::service::build(owner, new)).await,
+            Step::CreateClaim(new) => self.put(namespace, resources::claim::build(owner, new)).await,
+            Step::TakeSnapshot(new) => self.put(namespace, resources::snapshot::build(owner, new)).await,
+            Step::StartMover(run) => {
+                self.put(namespace, resources::job::build(owner, run, &self.image.reference)?).await
+            }
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
-                self.merge::<PersistentVolumeClaim>(owner, name, &patch).await
+                self.merge::<PersistentVolumeClaim>(namespace, name, &patch).await
             }
             Step::AnswerCopyTrigger { claim, answer } => {
-                self.merge::<PersistentVolumeClaim>(owner, claim, &resources::claim::copy_answer(answer)).await
+                self.merge::<PersistentVolumeClaim>(namespace, claim, &resources::claim::copy_answer(answer)).await
             }
             Step::ForgetNotedImage { claim } => {
-                self.merge::<PersistentVolumeClaim>(owner, claim, &resources::claim::without_noted_image()).await
+                self.merge::<PersistentVolumeClaim>(namespace, claim, &resources::claim::without_noted_image()).await
             }
             Step::SetPace { job, pace } => {
                 let patch = json!({"spec": {"parallelism": resources::job::parallelism(*pace)}});
-                self.merge::<Job>(owner, job, &patch).await
+                self.merge::<Job>(namespace, job, &patch).await
             }
             Step::StopMover { job, ending } => {
                 let policy = match ending {
                     Ending::Finished => PropagationPolicy::Background,
                     Ending::Interrupted => PropagationPolicy::Foreground,
                 };
-                self.delete::<Job>(owner, (job, None), policy).await
+                self.delete::<Job>(namespace, (job, None), policy).await
             }
             Step::DeleteClaim(claim) => {
-                self.delete::<PersistentVolumeClaim>(owner, (claim, None), PropagationPolicy::Background).await
+                self.delete::<PersistentVolumeClaim>(namespace, (claim, None), PropagationPolicy::Background).await
             }
             Step::DeleteSnapshot { snapshot, resource_version } => {
                 let seen = (snapshot, Some(resource_version));
-                self.delete::<VolumeSnapshot>(owner, seen, PropagationPolicy::Background).await
+                self.delete::<VolumeSnapshot>(namespace, seen, PropagationPolicy::Background).await
             }
             Step::ReleaseSnapshot { name, resource_version, claimed } => {
                 self.release(owner, (name, resource_version), *claimed).await
@@ -114,14 +133,14 @@ impl Applier {
         result.map_err(|source| ApplyError::Api { step: step.describe(), source })
     }
 
-    fn api<K>(&self, owner: &Owner) -> Api<K>
+    fn api<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.client.clone(), &owner.namespace)
+        Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn put<K>(&self, owner: &Owner, object: K) -> kube::Result<()>
+    async fn put<K>(&self, namespace: &str, object: K) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -130,22 +149,21 @@ impl Applier {
             + std::fmt::Debug,
     {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.api::<K>(owner).patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map(drop)
+        self.api::<K>(namespace).patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map(drop)
     }
 
-    async fn merge<K>(&self, owner: &Owner, name: &str, patch: &serde_json::Value) -> kube::Result<()>
+    async fn merge<K>(&self, namespace: &str, name: &str, patch: &serde_json::Value) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.api::<K>(owner).patch(name, &parameters, &Patch::Merge(patch)).await.map(drop)
+        self.api::<K>(namespace).patch(name, &merge_parameters(), &Patch::Merge(patch)).await.map(drop)
     }
 
     /// Deletes exactly the object that was seen. That it is gone, or another one by now, is as good; where it has changed,
     /// the next pass sees what it is now.
     async fn delete<K>(
         &self,
-        owner: &Owner,
+        namespace: &str,
         (doomed, resource_version): (&Doomed, Option<&String>),
         propagation: PropagationPolicy,
     ) -> kube::Result<()>
@@ -160,7 +178,7 @@ impl Applier {
             }),
             ..DeleteParams::default()
         };
-        match self.api::<K>(owner).delete(&doomed.name, &parameters).await {
+        match self.api::<K>(namespace).delete(&doomed.name, &parameters).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             Err(error) => Err(error),
@@ -184,7 +202,7 @@ impl Applier {
 
     async fn create_secret(&self, owner: &Owner, secret: &Secret) -> kube::Result<()> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.api::<Secret>(owner).create(&parameters, secret).await {
+        match self.api::<Secret>(&owner.namespace).create(&parameters, secret).await {
             Ok(_) => Ok(()),
             // Somebody made it meanwhile; the next pass looks at what it holds.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
@@ -199,7 +217,7 @@ impl Applier {
         (name, resource_version): (&str, &str),
         claimed: Claimed,
     ) -> kube::Result<()> {
-        let api = self.api::<VolumeSnapshot>(owner);
+        let api = self.api::<VolumeSnapshot>(&owner.namespace);
         let Some(snapshot) = api.get_metadata_opt(name).await? else {
             return Ok(());
         };
@@ -207,13 +225,17 @@ impl Applier {
             snapshot.owner_references().iter().filter(|reference| reference.uid != owner.uid).cloned().collect();
         let labels = match claimed {
             Claimed::ByUser => json!({name::CREATED_BY.0: null, name::CLEANUP_LABEL: null}),
-            Claimed::InUse | Claimed::Free => json!({}),
+            Claimed::InUse | Claimed::Promised | Claimed::Free => json!({}),
         };
         let patch = json!({"metadata": {
             "resourceVersion": resource_version, "ownerReferences": owners, "labels": labels,
         }});
-        self.merge::<VolumeSnapshot>(owner, name, &patch).await
+        self.merge::<VolumeSnapshot>(&owner.namespace, name, &patch).await
     }
+}
+
+fn merge_parameters() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn random_key() -> std::io::Result<[u8; secret::PSK_BYTES]> {

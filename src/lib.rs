@@ -8,13 +8,18 @@
 //!    all that this operator can ever do to a cluster.
 //! 4. [`apply`] WRITE: performs the steps, rendered by [`resources`].
 //! 5. `report` PURE: what came of it becomes status, conditions and events.
+//!
+//! [`replication`] does so for ReplicationSources and ReplicationDestinations, [`population`] for claims that are to begin
+//! with an image.
 
 pub mod api;
 pub mod apply;
 pub mod args;
 pub mod crd;
+mod failures;
 pub mod model;
 pub mod operator;
+pub mod population;
 pub mod replication;
 pub mod resources;
 pub mod telemetry;

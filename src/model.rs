@@ -8,6 +8,7 @@ pub mod event;
 pub mod name;
 pub mod observed;
 pub mod pod;
+pub mod population;
 pub mod quantity;
 pub mod reason;
 pub mod replication;

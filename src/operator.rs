@@ -1,10 +1,12 @@
 //! Composition root: client, lease, watches, probes and metrics, and their common end. The only place that spawns.
 
+mod claims;
 mod watches;
 
 use std::sync::Arc;
 
 use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::controller::{Action, Controller};
 use kube::{Api, Client};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
 use crate::args::OperatorArgs;
+use crate::population::{self, offer};
 use crate::replication::interpret::Kind;
 use crate::replication::{Context, reconcile};
 use crate::telemetry::events::Events;
@@ -105,7 +108,7 @@ async fn work_alone(
     }
 }
 
-/// Runs both controllers. At the first signal passes that are under way are finished, at the second they are not.
+/// Runs all controllers. At the first signal passes that are under way are finished, at the second they are not.
 async fn work(
     client: Client,
     args: &OperatorArgs,
@@ -113,11 +116,14 @@ async fn work(
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
     let events = Events::new(client.clone(), args.identity.clone());
+    let populations = population::Context::new(client.clone(), args.image(), events.clone());
     let context = Arc::new(Context::new(client.clone(), args.image(), events, metrics));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let sources = controller::<ReplicationSource>(client.clone(), context.clone(), stopping(stopped.clone()));
-    let destinations = controller::<ReplicationDestination>(client, context, stopping(stopped));
-    let controllers = async { futures::join!(sources, destinations) };
+    let destinations = controller::<ReplicationDestination>(client.clone(), context, stopping(stopped.clone()));
+    let populations = fill_claims(&client, Arc::new(populations), stopping(stopped.clone()));
+    let offers = offer_populator(client.clone(), stopping(stopped));
+    let controllers = async { futures::join!(sources, destinations, populations, offers) };
     tokio::pin!(controllers);
     tokio::select! {
         _ = &mut controllers => return Ok(()),
@@ -169,6 +175,35 @@ async fn controller<K: Kind>(
         .for_each(|result| async move {
             if let Err(error) = result {
                 tracing::debug!(kind = K::ROLE.kind(), %error, "Controller queue reported an error");
+            }
+        })
+        .await;
+}
+
+async fn fill_claims(
+    client: &Client,
+    context: Arc<population::Context>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    claims::controller(client)
+        .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(stop)
+        .run(population::reconcile, |_, error, _| -> Action { match *error {} }, context)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(kind = "PersistentVolumeClaim", %error, "Controller queue reported an error");
+            }
+        })
+        .await;
+}
+
+async fn offer_populator(client: Client, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    Controller::new(Api::<CustomResourceDefinition>::all(client.clone()), offer::definition())
+        .graceful_shutdown_on(stop)
+        .run(offer::reconcile, |_, error, _| -> Action { match *error {} }, Arc::new(client))
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(kind = "CustomResourceDefinition", %error, "Controller queue reported an error");
             }
         })
         .await;

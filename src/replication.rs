@@ -5,8 +5,7 @@ pub mod observe;
 pub mod plan;
 pub mod report;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use kube::{Client, ResourceExt};
 use self::interpret::{Interpretation, Kind};
 use self::report::{Measures, Reported};
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
+use crate::failures::Failures;
 use crate::model::pod::MoverImage;
 use crate::model::replication::{Owner, Replication, Role};
 use crate::model::status::Status;
@@ -30,7 +30,7 @@ pub struct Context {
     image: MoverImage,
     events: Events,
     metrics: Metrics,
-    failures: Failures,
+    failures: Failures<(Role, String, String)>,
 }
 
 impl Context {
@@ -156,31 +156,11 @@ async fn write<K: Kind>(api: &Api<K>, mut object: K, old: &Status, new: Status) 
     api.replace_status(&object.name_any(), &parameters, &object).await.map(drop)
 }
 
-fn requeue(at: Timestamp, now: Timestamp) -> Action {
+/// Comes back at this time.
+pub(crate) fn requeue(at: Timestamp, now: Timestamp) -> Action {
     // A moment later than due, so that the clock has surely passed it.
     const MARGIN: Duration = Duration::from_millis(10);
     Action::requeue(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO) + MARGIN)
-}
-
-/// How often in a row the passes over an object failed.
-#[derive(Debug, Default)]
-struct Failures(Mutex<HashMap<(Role, String, String), u32>>);
-
-impl Failures {
-    /// Doubles from a quarter of a second and stays at one minute.
-    fn next_pause(&self, key: (Role, String, String)) -> Duration {
-        const FIRST: Duration = Duration::from_millis(250);
-        const LONGEST: Duration = Duration::from_secs(60);
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key).or_default();
-        let pause = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST);
-        *count = count.saturating_add(1);
-        pause
-    }
-
-    fn forget(&self, key: &(Role, String, String)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
 }
 
 /// The owner's reference for events and metrics.

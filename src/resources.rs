@@ -1,10 +1,12 @@
 //! PURE: one builder for each kind of child object. They render what `plan` decided and decide nothing themselves.
 //!
-//! Every object is born with its namespace, the label `created-by`, and a controller reference to its owner.
+//! Every object of a namespace is born with that, the label `created-by`, and a controller reference to its owner.
 
 pub mod account;
 pub mod claim;
 pub mod job;
+pub mod populator;
+pub mod prime;
 pub mod secret;
 pub mod service;
 pub mod snapshot;

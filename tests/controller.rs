@@ -1,7 +1,7 @@
 //! Controllers on a real kube-apiserver and etcd, without a kubelet: crashes after every write, conflicts, children that
 //! vanish, Secrets that are wrong and then right.
 //!
-//! What storage, kubelet and garbage collector would write is written by [`world`], onto the real API server. Faults are
+//! What storage, kubelet and garbage collector would write is written by [`world`] and [`storage`], onto the real API server. Faults are
 //! injected in the client's own middleware ([`faults`]).
 
 #[cfg(test)]
@@ -9,8 +9,10 @@ mod controller {
     mod crash;
     mod faults;
     mod identity;
+    mod population;
     mod refusals;
     mod server;
+    mod storage;
     mod volsync;
     mod volumes;
     mod world;

@@ -8,4 +8,5 @@ mod e2e {
     mod fidelity;
     mod interruptions;
     mod pair;
+    mod population;
 }

@@ -7,9 +7,11 @@ mod rbac {
     use doppel::model::copy_trigger::Answer;
     use doppel::model::observed::{Claimed, Privilege};
     use doppel::model::pod::{PodSettings, Verbosity};
+    use doppel::model::population::{ClaimShape, Standing, Upkeep};
     use doppel::model::replication::{Lifetime, Listen, Pace, VolumeMode};
+    use doppel::model::step::fill::{FillStep, NewPrime, Seen, SeenImage};
     use doppel::model::step::{Access, Doomed, Ending, MoverRun, NewClaim, NewService, NewSnapshot, Origin, Step};
-    use k8s_openapi::api::rbac::v1::ClusterRole;
+    use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
     use serde::Deserialize as _;
 
     /// What is read (`replication/observe.rs`), watched (`operator/watches.rs`), and written beside the steps: statuses and
@@ -33,12 +35,21 @@ mod rbac {
         ("events.k8s.io", "events", &["create", "patch"]),
         // VolSync's, and no other (telemetry/volsync.rs).
         ("coordination.k8s.io", "leases", &["list"]),
+        // Claims that are to be filled: `population/observe.rs`, `operator/claims.rs`.
+        ("", "persistentvolumes", &["get"]),
+        ("storage.k8s.io", "storageclasses", &["get", "list", "watch"]),
+        // A prime blocks its claim's deletion (OwnerReferencesPermissionEnforcement).
+        ("", "persistentvolumeclaims/finalizers", &["update"]),
+        // `population/offer.rs`, which has a step of its own: it is about no claim.
+        ("populator.storage.k8s.io", "volumepopulators", &["create", "patch"]),
+        ("apiextensions.k8s.io", "customresourcedefinitions", &["list", "watch"]),
     ];
 
     type Rule = (String, String, String);
 
     fn needed() -> BTreeSet<Rule> {
-        let steps = every_step().into_iter().flat_map(|step| step.access());
+        let fill_steps = every_fill_step().into_iter().flat_map(|step| step.access());
+        let steps = every_step().into_iter().flat_map(|step| step.access()).chain(fill_steps);
         let steps = steps.map(|Access { group, resource, verb }| (group, resource, verb));
         let reads =
             READS.iter().flat_map(|(group, resource, verbs)| verbs.iter().map(move |verb| (*group, *resource, *verb)));
@@ -50,21 +61,27 @@ mod rbac {
 
     fn granted() -> BTreeSet<Rule> {
         let mut granted = BTreeSet::new();
-        for document in serde_yaml_ng::Deserializer::from_str(include_str!("../deploy/rbac.yaml")) {
-            let value = serde_yaml_ng::Value::deserialize(document).unwrap();
-            if value["kind"] != "ClusterRole" {
-                continue;
-            }
-            let role: ClusterRole = serde_yaml_ng::from_value(value).unwrap();
-            for rule in role.rules.into_iter().flatten() {
-                for group in rule.api_groups.iter().flatten() {
-                    for resource in rule.resources.iter().flatten() {
-                        granted.extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
-                    }
+        for rule in rules() {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    granted.extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
                 }
             }
         }
         granted
+    }
+
+    /// Of all ClusterRoles.
+    fn rules() -> Vec<PolicyRule> {
+        let mut rules = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_str(include_str!("../deploy/rbac.yaml")) {
+            let value = serde_yaml_ng::Value::deserialize(document).unwrap();
+            if value["kind"] == "ClusterRole" {
+                let role: ClusterRole = serde_yaml_ng::from_value(value).unwrap();
+                rules.extend(role.rules.into_iter().flatten());
+            }
+        }
+        rules
     }
 
     #[test]
@@ -73,6 +90,13 @@ mod rbac {
         let missing: Vec<_> = needed.difference(&granted).collect();
         let unused: Vec<_> = granted.difference(&needed).collect();
         assert!(missing.is_empty() && unused.is_empty(), "missing: {missing:#?}\nunused: {unused:#?}");
+    }
+
+    #[test]
+    fn of_definitions_only_the_one_of_populators_may_be_looked_at() {
+        let rule = rules().into_iter().find(|rule| rule.api_groups == Some(vec!["apiextensions.k8s.io".to_owned()]));
+        let names = rule.unwrap().resource_names.unwrap();
+        assert_eq!(names, [doppel::resources::populator::CRD]);
     }
 
     #[test]
@@ -169,6 +193,47 @@ mod rbac {
             Step::AnswerCopyTrigger { .. } => 12,
             Step::ForgetNotedImage { .. } => 13,
             Step::CopyPullSecret { .. } => 14,
+        }
+    }
+
+    /// One of each, as above.
+    fn every_fill_step() -> Vec<FillStep> {
+        let name = String::new;
+        let seen = || Seen { name: name(), resource_version: name() };
+        let standing = || Standing { uid: name(), upkeep: Upkeep::Ours, has_other_owners: false };
+        let image = || SeenImage { name: name(), standing: standing() };
+        let doomed = || Doomed { name: name(), uid: name() };
+        let shape = ClaimShape {
+            resources: serde_json::Value::Null,
+            request: None,
+            access_modes: vec![],
+            storage_class: None,
+            attributes_class: None,
+            mode: VolumeMode::Filesystem,
+        };
+        let steps = vec![
+            FillStep::HoldImage { image: image(), holders: BTreeSet::new() },
+            FillStep::LetImageGo(image()),
+            FillStep::DeleteImage { image: doomed(), resource_version: name() },
+            FillStep::CreatePrime(NewPrime { name: name(), shape, origin: name(), node: None }),
+            FillStep::PlacePrime { prime: doomed(), node: name() },
+            FillStep::HandOver { volume: seen(), claim_version: name(), origin: name() },
+            FillStep::DeletePrime(doomed()),
+        ];
+        let places: BTreeSet<_> = steps.iter().map(fill_place).collect();
+        assert_eq!(places.len(), 7, "one of each");
+        steps
+    }
+
+    fn fill_place(step: &FillStep) -> usize {
+        match step {
+            FillStep::HoldImage { .. } => 0,
+            FillStep::LetImageGo(_) => 1,
+            FillStep::DeleteImage { .. } => 2,
+            FillStep::CreatePrime(_) => 3,
+            FillStep::PlacePrime { .. } => 4,
+            FillStep::HandOver { .. } => 5,
+            FillStep::DeletePrime(_) => 6,
         }
     }
 }

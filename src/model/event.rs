@@ -36,6 +36,18 @@ pub enum EventReason {
     SrcPVCCopyTriggerReceived,
     /// The copy is made; the application may go on.
     SrcPVCCopyUsingCopyTriggerCompleted,
+    /// A claim has the volume that was made for it from an image.
+    VolSyncPopulatorFinished,
+    /// A claim's prime was created.
+    VolSyncPopulatorPVCCreated,
+    /// A claim's prime could not be created.
+    VolSyncPopulatorPVCCreationError,
+    /// A claim's ReplicationDestination does not exist.
+    VolSyncPopulatorReplicationDestinationMissing,
+    /// A claim's ReplicationDestination has no image that can be used yet.
+    VolSyncPopulatorReplicationDestinationNoLatestImage,
+    /// A claim cannot be filled as it, or what it names, is.
+    VolSyncPopulatorError,
 }
 
 impl EventReason {
@@ -55,6 +67,14 @@ impl EventReason {
             Self::SrcPVCTimeoutWaitingForCopyTrigger => "SrcPVCTimeoutWaitingForCopyTrigger",
             Self::SrcPVCCopyTriggerReceived => "SrcPVCCopyTriggerReceived",
             Self::SrcPVCCopyUsingCopyTriggerCompleted => "SrcPVCCopyUsingCopyTriggerCompleted",
+            Self::VolSyncPopulatorFinished => "VolSyncPopulatorFinished",
+            Self::VolSyncPopulatorPVCCreated => "VolSyncPopulatorPVCCreated",
+            Self::VolSyncPopulatorPVCCreationError => "VolSyncPopulatorPVCCreationError",
+            Self::VolSyncPopulatorReplicationDestinationMissing => "VolSyncPopulatorReplicationDestinationMissing",
+            Self::VolSyncPopulatorReplicationDestinationNoLatestImage => {
+                "VolSyncPopulatorReplicationDestinationNoLatestImage"
+            }
+            Self::VolSyncPopulatorError => "VolSyncPopulatorError",
         }
     }
 
@@ -71,6 +91,12 @@ impl EventReason {
             | Self::SrcPVCTimeoutWaitingForCopyTrigger
             | Self::SrcPVCCopyTriggerReceived
             | Self::SrcPVCCopyUsingCopyTriggerCompleted => "CreateSrcCopyUsingCopyTrigger",
+            Self::VolSyncPopulatorFinished
+            | Self::VolSyncPopulatorPVCCreated
+            | Self::VolSyncPopulatorPVCCreationError
+            | Self::VolSyncPopulatorReplicationDestinationMissing
+            | Self::VolSyncPopulatorReplicationDestinationNoLatestImage
+            | Self::VolSyncPopulatorError => "Provision Volume",
         }
     }
 
@@ -82,14 +108,20 @@ impl EventReason {
             | Self::VolumeSnapshotNotBound
             | Self::PersistentVolumeClaimNotBound
             | Self::NoServiceAddressAssigned
-            | Self::SrcPVCTimeoutWaitingForCopyTrigger => true,
+            | Self::SrcPVCTimeoutWaitingForCopyTrigger
+            | Self::VolSyncPopulatorPVCCreationError
+            | Self::VolSyncPopulatorReplicationDestinationMissing
+            | Self::VolSyncPopulatorReplicationDestinationNoLatestImage
+            | Self::VolSyncPopulatorError => true,
             Self::TransferStarted
             | Self::VolumeSnapshotCreated
             | Self::PersistentVolumeClaimCreated
             | Self::ServiceAddressAssigned
             | Self::SrcPVCWaitingForCopyTrigger
             | Self::SrcPVCCopyTriggerReceived
-            | Self::SrcPVCCopyUsingCopyTriggerCompleted => false,
+            | Self::SrcPVCCopyUsingCopyTriggerCompleted
+            | Self::VolSyncPopulatorFinished
+            | Self::VolSyncPopulatorPVCCreated => false,
         }
     }
 }

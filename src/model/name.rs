@@ -20,6 +20,16 @@ pub const CLEANUP_LABEL: &str = "volsync.backube/cleanup";
 pub const DO_NOT_DELETE_LABEL: &str = "volsync.backube/do-not-delete";
 /// Labels that begin like this mark a snapshot from which a claim is being populated.
 pub const POPULATOR_LABEL_PREFIX: &str = "volsync.backube/volpop-pvc-";
+/// Label, and annotation where the name is too long for a label, on a prime: the claim that it is filled for.
+pub const PRIME_FOR: &str = "volsync.backube/populator-pvc-for";
+/// Volume annotation: `<namespace>/<snapshot>` that it was made from.
+pub const POPULATED_FROM_ANNOTATION: &str = "volsync.backube/populated-from";
+/// Claim annotation of Kubernetes' scheduler: the node that the claim's first pod is to run on.
+pub const SELECTED_NODE_ANNOTATION: &str = "volume.kubernetes.io/selected-node";
+/// Claim annotation of Kubernetes: the CSI driver that an in-tree provisioner's work was passed on to.
+pub const MIGRATED_ANNOTATION: &str = "pv.kubernetes.io/migrated-to";
+/// Claim annotation: what a claim that is to be filled waits for, in words. Its user is told of each once.
+pub const WAITS_FOR_ANNOTATION: &str = "doppel.backube/waits-for";
 /// Namespace annotation that allows privileged movers.
 pub const PRIVILEGED_MOVERS_ANNOTATION: &str = "volsync.backube/privileged-movers";
 /// Claim annotation by which VolSync remembers the snapshot that it is taking in an iteration.
@@ -109,6 +119,32 @@ pub fn image(claim: &str, iteration: jiff::Timestamp) -> String {
     fitting("", claim, &format!("-{}", iteration.strftime("%Y%m%d%H%M%S")))
 }
 
+const PRIME_PREFIX: &str = "vs-prime-";
+
+/// The claim that is filled in place of the one of this UID.
+#[must_use]
+pub fn prime(claim_uid: &str) -> String {
+    format!("{PRIME_PREFIX}{claim_uid}")
+}
+
+/// The UID of the claim in whose place one of this name is filled.
+#[must_use]
+pub fn claim_of_prime(name: &str) -> Option<&str> {
+    name.strip_prefix(PRIME_PREFIX)
+}
+
+/// Label of a snapshot that the claim of this UID is filled from. Its value is the claim's name.
+#[must_use]
+pub fn populator_mark(claim_uid: &str) -> String {
+    format!("{POPULATOR_LABEL_PREFIX}{claim_uid}")
+}
+
+/// A name as a label's value: one that is too long ends in a digest of the whole.
+#[must_use]
+pub fn label_value(name: &str) -> String {
+    fitting_in(LABEL_LIMIT, "", name, "")
+}
+
 fn side(role: Role) -> &'static str {
     match role {
         Role::Source => "src",
@@ -118,11 +154,15 @@ fn side(role: Role) -> &'static str {
 
 /// A name that fits: where it would be too long, the end of its middle becomes a digest of the whole.
 fn fitting(prefix: &str, name: &str, suffix: &str) -> String {
-    if prefix.len() + name.len() + suffix.len() <= NAME_LIMIT {
+    fitting_in(NAME_LIMIT, prefix, name, suffix)
+}
+
+fn fitting_in(limit: usize, prefix: &str, name: &str, suffix: &str) -> String {
+    if prefix.len() + name.len() + suffix.len() <= limit {
         return format!("{prefix}{name}{suffix}");
     }
     let digest = format!("-{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
-    let room = NAME_LIMIT.saturating_sub(prefix.len() + digest.len() + suffix.len());
+    let room = limit.saturating_sub(prefix.len() + digest.len() + suffix.len());
     // A part between two dots must not end in a hyphen, nor begin with the digest's.
     let kept = name.get(..room).unwrap_or_default().trim_end_matches(['-', '.']);
     format!("{prefix}{kept}{digest}{suffix}")
@@ -182,6 +222,20 @@ mod tests {
         assert_eq!(all(&"x".repeat(241))[0], format!("volsync-{}-src", "x".repeat(241)), "as long as can be");
         let dotted = "x".repeat(223) + ".";
         assert!(!fitting("volsync-", &(dotted + &"y".repeat(40)), "-src").contains(".-"));
+    }
+
+    #[test]
+    fn a_claims_name_over_63_characters_fits_into_a_label_and_stays_distinct() {
+        let longest = "x".repeat(63);
+        assert_eq!(label_value(&longest), longest);
+        let (one, other) = (label_value(&format!("{longest}y")), label_value(&format!("{longest}z")));
+        assert_eq!((one.len(), other.len()), (63, 63));
+        assert_ne!(one, other);
+        assert!(!label_value(&format!("{}.{}", "x".repeat(45), "y".repeat(40))).contains(".-"));
+        assert_eq!((prime("7e").as_str(), claim_of_prime("vs-prime-7e")), ("vs-prime-7e", Some("7e")));
+        let uid = "7e57ab1e-0000-4000-8000-000000000000";
+        let (_, key) = populator_mark(uid).split_once('/').map(|(domain, key)| (domain.len(), key.len())).unwrap();
+        assert!(key <= 63, "the longest name of a label");
     }
 
     #[test]

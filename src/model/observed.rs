@@ -183,8 +183,10 @@ pub struct Snapshot {
 pub enum Claimed {
     /// Nobody.
     Free,
-    /// Another owner, or a claim that is being populated from it.
+    /// Another owner, the prime of a claim that is filled from it for example.
     InUse,
+    /// A claim that is to be filled from it, and does not hold it yet: without us it would have no owner, and stay for ever.
+    Promised,
     /// A user, by label: Doppel gives it up.
     ByUser,
 }

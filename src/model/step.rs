@@ -1,7 +1,10 @@
 //! Everything that this operator can ever do to a cluster.
 //!
 //! `plan` chooses steps, `apply` performs them, in order, stopping at the first error. RBAC holds exactly the verbs that
-//! these need. Each step is idempotent: a crash after any of them leaves a world from which the next plan goes on.
+//! these need. Each step is idempotent: a crash after any of them leaves a world from which the next plan goes on. Those of
+//! populations are in [`fill`].
+
+pub mod fill;
 
 use serde::Serialize;
 

@@ -9,6 +9,9 @@ use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
 
 use crate::model::name;
+use crate::model::population::Named;
+use crate::model::replication::Role;
+use crate::population::interpret::destination;
 use crate::replication::interpret::Kind;
 use crate::resources::snapshot::VolumeSnapshot;
 
@@ -37,7 +40,7 @@ fn owner_by_annotation<K: Kind>(pod: &Pod) -> Option<ObjectRef<K>> {
     (kind == K::ROLE.kind()).then(|| ObjectRef::new(owner).within(&pod.namespace().unwrap_or_default()))
 }
 
-/// Those that made the claim, and those that name it.
+/// Those that made the claim, those that name it, and, when it goes away, the one whose image it was promised.
 fn users_of_claim<K: Kind>(objects: &Store<K>, claim: &PersistentVolumeClaim) -> Vec<ObjectRef<K>> {
     let namespace = claim.namespace().unwrap_or_default();
     let name = claim.name_any();
@@ -51,7 +54,13 @@ fn users_of_claim<K: Kind>(objects: &Store<K>, claim: &PersistentVolumeClaim) ->
         .into_iter()
         .filter(|object| object.namespace().as_deref() == Some(&namespace) && object.claims().contains(&name.as_str()))
         .map(|object| ObjectRef::from_obj(object.as_ref()));
-    owners.chain(users).collect()
+    let promised_by = match destination(claim) {
+        Some(Named::Here(name)) if K::ROLE == Role::Destination && claim.metadata.deletion_timestamp.is_some() => {
+            Some(ObjectRef::new(&name).within(&namespace))
+        }
+        _ => None,
+    };
+    owners.chain(users).chain(promised_by).collect()
 }
 
 /// A namespace's annotation decides what its movers may do.

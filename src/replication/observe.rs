@@ -22,6 +22,7 @@ use crate::model::pod::MoverImage;
 use crate::model::replication::{
     Direction, KeySource, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
 };
+use crate::population::observe::{claims_being_filled, marks};
 use crate::resources::secret::PSK_KEY;
 use crate::resources::snapshot::VolumeSnapshot;
 
@@ -130,11 +131,32 @@ impl Reader<'_> {
         let (key, value) = name::CREATED_BY;
         let selector = ListParams::default().labels(&format!("{key}={value}"));
         match self.api::<VolumeSnapshot>().list(&selector).await {
-            Ok(snapshots) => Ok(snapshots.iter().map(|snapshot| self.to_snapshot(snapshot)).collect()),
+            Ok(snapshots) => self.to_snapshots(&snapshots.items).await,
             // A cluster without the snapshot API has none.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Of a mark without a holder its claim decides: one that is gone, or filled, wants nothing any more.
+    async fn to_snapshots(&self, snapshots: &[VolumeSnapshot]) -> kube::Result<Vec<observed::Snapshot>> {
+        let mut seen: Vec<_> = snapshots.iter().map(|snapshot| self.to_snapshot(snapshot)).collect();
+        let is_only_marked =
+            |snapshot: &VolumeSnapshot| marks(snapshot).next().is_some() && !self.has_other_owner(snapshot);
+        if snapshots.iter().any(is_only_marked) {
+            let being_filled = claims_being_filled(self.client, &self.owner.namespace).await?;
+            for (seen, snapshot) in seen.iter_mut().zip(snapshots) {
+                if seen.claimed == Claimed::InUse && is_only_marked(snapshot) {
+                    let is_wanted = marks(snapshot).any(|uid| being_filled.contains(uid));
+                    seen.claimed = if is_wanted { Claimed::Promised } else { Claimed::Free };
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn has_other_owner(&self, snapshot: &VolumeSnapshot) -> bool {
+        snapshot.owner_references().iter().any(|reference| reference.uid != self.owner.uid)
     }
 
     async fn surroundings(&self, rsync: &RsyncTls) -> kube::Result<Observed> {
@@ -236,8 +258,6 @@ impl Reader<'_> {
     fn to_snapshot(&self, snapshot: &VolumeSnapshot) -> observed::Snapshot {
         let status = snapshot.status.clone().unwrap_or_default();
         let labels = snapshot.labels();
-        let others = snapshot.owner_references().iter().any(|reference| reference.uid != self.owner.uid);
-        let populating = labels.keys().any(|key| key.starts_with(name::POPULATOR_LABEL_PREFIX));
         observed::Snapshot {
             name: snapshot.name_any(),
             uid: snapshot.uid().unwrap_or_default(),
@@ -252,7 +272,7 @@ impl Reader<'_> {
             answers: snapshot.annotations().get(name::COPY_ANSWERS_ANNOTATION).cloned(),
             claimed: if labels.contains_key(name::DO_NOT_DELETE_LABEL) {
                 Claimed::ByUser
-            } else if others || populating {
+            } else if self.has_other_owner(snapshot) || marks(snapshot).next().is_some() {
                 Claimed::InUse
             } else {
                 Claimed::Free

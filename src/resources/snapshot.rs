@@ -10,6 +10,11 @@ use super::{metadata, note_answer};
 use crate::model::replication::Owner;
 use crate::model::step::NewSnapshot;
 
+/// The API group of snapshots.
+pub const GROUP: &str = "snapshot.storage.k8s.io";
+/// Their kind.
+pub const KIND: &str = "VolumeSnapshot";
+
 /// What is wanted of a snapshot.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "snapshot.storage.k8s.io", version = "v1", kind = "VolumeSnapshot", namespaced)]

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::model::event::EventReason;
 
-    const REASONS: [EventReason; 12] = [
+    const REASONS: [EventReason; 18] = [
         EventReason::TransferStarted,
         EventReason::TransferFailed,
         EventReason::VolumeSnapshotCreated,
@@ -62,6 +62,12 @@ mod tests {
         EventReason::SrcPVCTimeoutWaitingForCopyTrigger,
         EventReason::SrcPVCCopyTriggerReceived,
         EventReason::SrcPVCCopyUsingCopyTriggerCompleted,
+        EventReason::VolSyncPopulatorFinished,
+        EventReason::VolSyncPopulatorPVCCreated,
+        EventReason::VolSyncPopulatorPVCCreationError,
+        EventReason::VolSyncPopulatorReplicationDestinationMissing,
+        EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage,
+        EventReason::VolSyncPopulatorError,
     ];
 
     #[test]
@@ -78,7 +84,9 @@ mod tests {
     fn only_failures_and_waits_that_are_too_long_are_warnings() {
         for reason in REASONS {
             let warning = render(&Event { reason, note: String::new() }).type_ == EventType::Warning;
-            let bad = ["Failed", "NotBound", "NoService", "Timeout"].iter().any(|word| reason.as_str().contains(word));
+            let bad = ["Failed", "NotBound", "NoService", "Timeout", "Error", "Missing", "NoLatestImage"]
+                .iter()
+                .any(|word| reason.as_str().contains(word));
             assert_eq!(warning, bad, "{reason:?}");
         }
     }

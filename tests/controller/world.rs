@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use doppel::model::pod::MoverImage;
+use doppel::population;
 use doppel::replication::interpret::Kind;
 use doppel::replication::{Context, reconcile};
 use doppel::resources::snapshot::VolumeSnapshot;
@@ -24,6 +25,7 @@ use super::server;
 pub(super) const COMPLETE: &str = r#"{"verdict":{"result":"complete"},"tally":{},"elapsedMs":5}"#;
 
 /// A namespace with its surroundings.
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) client: Client,
     pub(super) config: kube::Config,
@@ -108,12 +110,26 @@ impl World {
     pub(super) fn operator(&self, fate: &Mortal) -> Arc<Context> {
         let client = fate.client(self.config.clone());
         let events = Events::new(self.client.clone(), "test".to_owned());
-        let image = MoverImage {
+        Arc::new(Context::new(client, self.image(), events, Metrics::default()))
+    }
+
+    fn image(&self) -> MoverImage {
+        MoverImage {
             reference: "mover:1".to_owned(),
             namespace: self.namespace.clone(),
             pull_secrets: self.pull_secrets.clone(),
-        };
-        Arc::new(Context::new(client, image, events, Metrics::default()))
+        }
+    }
+
+    /// The part with this fate that fills claims.
+    pub(super) fn populator(&self, fate: &Mortal) -> Arc<population::Context> {
+        self.populator_with(fate.client(self.config.clone()))
+    }
+
+    /// The same, over this client.
+    pub(super) fn populator_with(&self, client: Client) -> Arc<population::Context> {
+        let events = Events::new(self.client.clone(), "test".to_owned());
+        Arc::new(population::Context::new(client, self.image(), events))
     }
 
     /// One pass of the operator, then one of everything around it.

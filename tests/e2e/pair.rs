@@ -226,7 +226,8 @@ fn claim(name: &str, source: &Value) -> Value {
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}, "dataSourceRef": source}})
 }
 
-fn pod(name: &str, claim: &str) -> Value {
+/// A pod that sleeps beside a claim, at /data.
+pub(super) fn pod(name: &str, claim: &str) -> Value {
     let security: Value = serde_json::from_str(SECURITY).unwrap();
     let container = json!({"name": "shell", "image": "doppel.test/busybox:1",
         "command": ["/bin/busybox", "sleep", "1000000"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]});

@@ -65,15 +65,17 @@ fn retire(draft: &mut Draft, snapshot: &Snapshot) {
     if snapshot.ownership != Ownership::Ours || snapshot.deleting {
         return;
     }
-    draft.push(match snapshot.claimed {
-        Claimed::Free => Step::DeleteSnapshot {
+    match snapshot.claimed {
+        Claimed::Free => draft.push(Step::DeleteSnapshot {
             snapshot: Doomed { name: snapshot.name.clone(), uid: snapshot.uid.clone() },
             resource_version: snapshot.resource_version.clone(),
-        },
-        Claimed::InUse | Claimed::ByUser => Step::ReleaseSnapshot {
+        }),
+        Claimed::InUse | Claimed::ByUser => draft.push(Step::ReleaseSnapshot {
             name: snapshot.name.clone(),
             resource_version: snapshot.resource_version.clone(),
             claimed: snapshot.claimed,
-        },
-    });
+        }),
+        // The next change of the snapshot, or of the claim, is its holding it, or its end.
+        Claimed::Promised => {}
+    }
 }

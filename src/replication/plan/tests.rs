@@ -390,6 +390,17 @@ fn a_snapshot_that_somebody_else_wants_is_released_and_not_deleted() {
 }
 
 #[test]
+fn a_snapshot_that_a_claim_is_yet_to_hold_is_neither_deleted_nor_given_up() {
+    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
+    wish.trigger = Trigger::Manual("x".to_owned());
+    wish.image = Some(Image::Snapshot("new".to_owned()));
+    let world = World::new().with_snapshot("new", Claimed::Promised).with_snapshot("old", Claimed::Promised);
+    let plan = plan(&wish, &world.0, now());
+    assert_eq!(names(&plan), [""; 0]);
+    assert!(matches!(plan.outcome, Outcome::Begin { .. }), "it stops no synchronization: {:?}", plan.outcome);
+}
+
+#[test]
 fn a_mover_without_report_is_still_understood() {
     let wish = running(source(SourceCopy::Direct));
     let mut world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);

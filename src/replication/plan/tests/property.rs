@@ -24,7 +24,8 @@ fn any_claim(name: &'static str) -> impl Strategy<Value = Option<Claim>> {
 }
 
 fn any_snapshot(name: &'static str) -> impl Strategy<Value = Option<Snapshot>> {
-    let claimed = prop_oneof![Just(Claimed::Free), Just(Claimed::InUse), Just(Claimed::ByUser)];
+    let claimed =
+        prop_oneof![Just(Claimed::Free), Just(Claimed::InUse), Just(Claimed::Promised), Just(Claimed::ByUser)];
     let snapshots = (ownership(), claimed, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         move |(ownership, claimed, ready, deleting, temporary)| Snapshot {
             ownership,
