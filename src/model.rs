@@ -9,6 +9,7 @@ pub mod name;
 pub mod observed;
 pub mod pod;
 pub mod quantity;
+pub mod readiness;
 pub mod reason;
 pub mod replication;
 pub mod schedule;

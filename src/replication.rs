@@ -111,7 +111,8 @@ async fn pass<K: Kind>(context: &Context, namespace: &str, name: &str) -> Result
         Interpretation::Wish(wish) => *wish,
         Interpretation::External => return Ok(Action::await_change()),
         Interpretation::Refused(reason) => {
-            write(&api, object, &old, report::report_error(&old, reason.to_string(), now)).await?;
+            let status = report::report_refusal(&old, &reason, now);
+            write(&api, object, &old, status).await?;
             return Ok(Action::await_change());
         }
     };
@@ -125,7 +126,8 @@ async fn pass<K: Kind>(context: &Context, namespace: &str, name: &str) -> Result
         }
         Err(error) => {
             if !error.is_conflict() {
-                write(&api, object, &old, report::report_error(&old, error.to_string(), now)).await?;
+                let status = report::report_error(&old, error.to_string(), now);
+                write(&api, object, &old, status).await?;
             }
             Err(error)
         }
@@ -148,6 +150,7 @@ async fn advance(
 /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
 /// status is not what this pass saw.
 async fn write<K: Kind>(api: &Api<K>, mut object: K, old: &Status, new: Status) -> kube::Result<()> {
+    let new = Status { observed_generation: object.meta().generation, ..new };
     if *old == new && object.has_status() {
         return Ok(());
     }

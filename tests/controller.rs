@@ -9,6 +9,7 @@ mod controller {
     mod crash;
     mod faults;
     mod identity;
+    mod readiness;
     mod refusals;
     mod server;
     mod volumes;

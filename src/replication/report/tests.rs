@@ -1,5 +1,7 @@
 //! Tables of reports.
 
+mod ready;
+
 use std::time::Duration;
 
 use doppel_contract::{Fault, LeftOut, Line, Report, Retry, Tally, Verdict};
