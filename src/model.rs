@@ -5,6 +5,7 @@
 
 pub mod copy_trigger;
 pub mod event;
+pub mod measure;
 pub mod name;
 pub mod observed;
 pub mod pod;

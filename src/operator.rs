@@ -87,6 +87,7 @@ async fn work(
     metrics: Metrics,
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
+    metrics.lead();
     let events = Events::new(client.clone(), args.identity.clone());
     let context = Arc::new(Context::new(client.clone(), args.image(), events, metrics));
     let (stop, stopped) = tokio::sync::watch::channel(false);

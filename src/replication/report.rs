@@ -4,6 +4,7 @@
 //! operator again.
 
 mod logs;
+pub(super) mod measures;
 mod ready;
 
 #[cfg(test)]
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
+use self::measures::standing;
 use super::plan::{Late, Outcome, Plan, Wait};
 use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
+use crate::model::measure::Measures;
 use crate::model::name;
 use crate::model::observed::{MoverEnd, Observed};
 use crate::model::pod::Placement;
@@ -33,17 +36,6 @@ pub struct Reported {
     pub events: Vec<Event>,
     /// What happened, for metrics.
     pub measures: Measures,
-}
-
-/// What metrics are to learn of a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Measures {
-    /// Whether the copy is older than the schedule allows, or was never made.
-    pub out_of_sync: bool,
-    /// How long the synchronization took that has just ended.
-    pub completed: Option<Duration>,
-    /// Whether that one ended after the schedule had fired again.
-    pub missed_interval: bool,
 }
 
 const IN_PROGRESS: &str = "Synchronization in-progress";
@@ -115,6 +107,8 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
         out_of_sync: is_late(wish, status.last_sync, now),
         completed,
         missed_interval: completed.is_some() && old.last_sync.is_some() && is_late(wish, old.last_sync, now),
+        standing: standing(&status, Some(&wish.trigger)),
+        attempt: measures::attempt(&plan.outcome, completed, now),
     };
     Reported { status, events, measures }
 }
@@ -194,8 +188,7 @@ fn is_late(wish: &Replication, last_sync: Option<Timestamp>, now: Timestamp) -> 
     let Trigger::Schedule(schedule) = &wish.trigger else {
         return false;
     };
-    let deadline = schedule.next_after(last_sync).and_then(|next| schedule.next_after(next));
-    deadline.is_some_and(|deadline| deadline < now)
+    measures::deadline(schedule, last_sync).is_some_and(|deadline| deadline < now)
 }
 
 /// Adds to a message what takes too long. A user is told of each once: the condition remembers what was said.

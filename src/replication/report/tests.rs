@@ -1,5 +1,6 @@
 //! Tables of reports.
 
+mod measures;
 mod ready;
 
 use std::time::Duration;
