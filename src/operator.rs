@@ -17,6 +17,7 @@ use crate::replication::{Context, reconcile};
 use crate::telemetry::events::Events;
 use crate::telemetry::lease::{Lease, LeaseError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::scrape::{ScrapeError, Scrapes};
 use crate::telemetry::server::{self, Readiness};
 
 /// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
@@ -31,7 +32,10 @@ pub enum OperatorError {
     /// The Lease could not be had, or was lost: another instance may act now, so this one must not.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// Probes, metrics or signals.
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
+    /// Probes or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -45,12 +49,30 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     let client = Client::try_default().await?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let probes = server::probes(args.health_probe_bind_address, readiness.clone());
-    let scrapes = server::metrics(args.metrics_bind_address, metrics.clone());
+    let scrapes = scrapes(&args, &metrics, &client).await?;
     tokio::select! {
         ended = act(client, &args, metrics, readiness, &mut signals) => ended,
         failed = probes => Ok(failed?),
-        failed = scrapes => Ok(failed?),
+        () = scrapes => Ok(()),
     }
+}
+
+/// Answers scrapes if there are to be any; never ends by itself.
+async fn scrapes(
+    args: &OperatorArgs,
+    metrics: &Metrics,
+    client: &Client,
+) -> Result<impl Future<Output = ()> + use<>, ScrapeError> {
+    let scrapes = match args.scrapes() {
+        Some(settings) => Some(Scrapes::listen(settings, metrics.clone(), client.clone()).await?),
+        None => None,
+    };
+    Ok(async move {
+        match scrapes {
+            Some(scrapes) => scrapes.serve().await,
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// Waits for the Lease, then works until a signal, and gives the Lease up.

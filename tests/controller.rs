@@ -11,6 +11,7 @@ mod controller {
     mod identity;
     mod readiness;
     mod refusals;
+    mod scrape;
     mod server;
     mod volumes;
     mod world;

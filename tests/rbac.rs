@@ -31,6 +31,9 @@ mod rbac {
         ("batch", "jobs", &["get", "list", "watch"]),
         ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "list", "watch"]),
         ("events.k8s.io", "events", &["create", "patch"]),
+        // Who scrapes (`telemetry/access.rs`).
+        ("authentication.k8s.io", "tokenreviews", &["create"]),
+        ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     ];
 
     type Rule = (String, String, String);

@@ -66,11 +66,11 @@ pub(super) async fn end_mover(world: &mut World, operator: &Arc<Context>, code: 
     panic!("no mover was started: {:#}", status(world).await);
 }
 
-/// Lets the pause after a failed attempt be over.
-pub(super) async fn end_pause(world: &World) {
-    let past = json!({"status": {"currentSync": {"nextAttemptTime": "2026-11-23T10:00:00Z"}}});
+/// Lets the pause after a failed attempt last until then. Without this it is over at once: the world's movers end long ago.
+async fn pause_until(world: &World, time: &str) {
+    let pause = json!({"status": {"currentSync": {"nextAttemptTime": time}}});
     let api = world.api::<ReplicationSource>();
-    api.patch_status("x", &PatchParams::default(), &Patch::Merge(past)).await.unwrap();
+    api.patch_status("x", &PatchParams::default(), &Patch::Merge(pause)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,11 +113,15 @@ async fn failures_are_counted_with_whose_fault_they_are_until_a_success() {
     assert_eq!((&failure["fault"], &failure["message"]), (&json!("Network"), &json!("no route to host")));
     assert_eq!(first["currentSync"]["failedAttempts"], 1);
     assert!(first["currentSync"]["nextAttemptTime"].is_string());
+    pause_until(&world, "2100-01-01T00:00:00Z").await;
     pass(&world, &operator).await;
-    assert_eq!(status(&world).await, first, "the pause writes nothing");
+    let pausing = status(&world).await;
+    assert_eq!(condition(&pausing, "Reconciling"), is("True", "AttemptFailed"));
+    pass(&world, &operator).await;
+    assert_eq!(status(&world).await, pausing, "the pause writes nothing");
 
+    pause_until(&world, "2026-11-23T10:00:00Z").await;
     for (attempts, message) in [(2, FAILED), (3, INCOMPLETE)] {
-        end_pause(&world).await;
         end_mover(&mut world, &operator, 3, message).await;
         assert_eq!(status(&world).await["currentSync"]["failedAttempts"], attempts);
     }
@@ -127,7 +131,6 @@ async fn failures_are_counted_with_whose_fault_they_are_until_a_success() {
     assert_eq!(condition(&third, "Reconciling"), None);
     assert_eq!(third["currentSync"]["lastFailure"]["leftOut"], 7);
 
-    end_pause(&world).await;
     let object = world.until(&operator, |object: &ReplicationSource| object.status().last_sync.is_some()).await;
     assert_eq!(object.status().current, None, "a success ends the row of failures");
     assert_eq!(condition(&status(&world).await, "Stalled"), None);

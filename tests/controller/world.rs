@@ -106,6 +106,11 @@ impl World {
 
     /// An operator with this fate.
     pub(super) fn operator(&self, fate: &Mortal) -> Arc<Context> {
+        self.operator_with(fate, Metrics::default())
+    }
+
+    /// One that is measured by these.
+    pub(super) fn operator_with(&self, fate: &Mortal, metrics: Metrics) -> Arc<Context> {
         let client = fate.client(self.config.clone());
         let events = Events::new(self.client.clone(), "test".to_owned());
         let image = MoverImage {
@@ -113,7 +118,7 @@ impl World {
             namespace: self.namespace.clone(),
             pull_secrets: self.pull_secrets.clone(),
         };
-        Arc::new(Context::new(client, image, events, Metrics::default()))
+        Arc::new(Context::new(client, image, events, metrics))
     }
 
     /// One pass of the operator, then one of everything around it.
