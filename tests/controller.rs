@@ -9,6 +9,7 @@ mod controller {
     mod crash;
     mod faults;
     mod identity;
+    mod prometheus;
     mod readiness;
     mod refusals;
     mod scrape;
