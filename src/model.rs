@@ -5,11 +5,13 @@
 
 pub mod copy_trigger;
 pub mod event;
+pub mod measure;
 pub mod name;
 pub mod observed;
 pub mod pod;
 pub mod population;
 pub mod quantity;
+pub mod readiness;
 pub mod reason;
 pub mod replication;
 pub mod schedule;

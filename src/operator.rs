@@ -20,6 +20,7 @@ use crate::replication::{Context, reconcile};
 use crate::telemetry::events::Events;
 use crate::telemetry::lease::{Lease, LeaseError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::scrape::{ScrapeError, Scrapes};
 use crate::telemetry::server::{self, Readiness};
 use crate::telemetry::volsync::{Neighbour, VolSync};
 
@@ -41,7 +42,10 @@ pub enum OperatorError {
     /// A VolSync began to run beside this operator. The next container waits for its end.
     #[error("{0}; Doppel must not act beside it")]
     NotAlone(Neighbour),
-    /// Probes, metrics or signals.
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
+    /// Probes or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -55,12 +59,30 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     let client = Client::try_default().await?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let probes = server::probes(args.health_probe_bind_address, readiness.clone());
-    let scrapes = server::metrics(args.metrics_bind_address, metrics.clone());
+    let scrapes = scrapes(&args, &metrics, &client).await?;
     tokio::select! {
         ended = act(client, &args, metrics, readiness, &mut signals) => ended,
         failed = probes => Ok(failed?),
-        failed = scrapes => Ok(failed?),
+        () = scrapes => Ok(()),
     }
+}
+
+/// Answers scrapes if there are to be any; never ends by itself.
+async fn scrapes(
+    args: &OperatorArgs,
+    metrics: &Metrics,
+    client: &Client,
+) -> Result<impl Future<Output = ()> + use<>, ScrapeError> {
+    let scrapes = match args.scrapes() {
+        Some(settings) => Some(Scrapes::listen(settings, metrics.clone(), client.clone()).await?),
+        None => None,
+    };
+    Ok(async move {
+        match scrapes {
+            Some(scrapes) => scrapes.serve().await,
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// Waits for the Lease, then works until a signal, and gives the Lease up.
@@ -115,6 +137,7 @@ async fn work(
     metrics: Metrics,
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
+    metrics.lead();
     let events = Events::new(client.clone(), args.identity.clone());
     let populations = population::Context::new(client.clone(), args.image(), events.clone());
     let context = Arc::new(Context::new(client.clone(), args.image(), events, metrics));

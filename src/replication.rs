@@ -14,7 +14,7 @@ use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
 use self::interpret::{Interpretation, Kind};
-use self::report::{Measures, Reported};
+use self::report::{Reported, measures};
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
 use crate::model::pod::MoverImage;
@@ -41,15 +41,10 @@ impl Context {
         Self { client, applier, image, events, metrics, failures: Failures::default() }
     }
 
-    fn measure(&self, wish: &Replication, measures: Measures) {
-        let Measures { out_of_sync, completed, missed_interval } = measures;
-        self.metrics.set_out_of_sync(wish, out_of_sync);
-        if missed_interval {
-            self.metrics.count_missed_interval(wish);
-        }
-        if let Some(duration) = completed {
-            self.metrics.observe_duration(wish, duration, Instant::now());
-        }
+    /// Tells of an object that could not be brought further.
+    fn measure_trouble(&self, owner: &Owner, status: &Status, wish: Option<&Replication>) {
+        let standing = measures::standing(status, wish.map(|wish| &wish.trigger));
+        self.metrics.stand(owner, standing, None);
     }
 }
 
@@ -109,9 +104,14 @@ async fn pass<K: Kind>(context: &Context, namespace: &str, name: &str) -> Result
     let now = Timestamp::now();
     let wish = match object.interpret() {
         Interpretation::Wish(wish) => *wish,
-        Interpretation::External => return Ok(Action::await_change()),
+        Interpretation::External => {
+            context.metrics.forget(K::ROLE, namespace, name);
+            return Ok(Action::await_change());
+        }
         Interpretation::Refused(reason) => {
-            write(&api, object, &old, report::report_error(&old, reason.to_string(), now)).await?;
+            let status = report::report_refusal(&old, &reason, now);
+            context.measure_trouble(&owner_of(K::ROLE, &object), &status, None);
+            write(&api, object, &old, status).await?;
             return Ok(Action::await_change());
         }
     };
@@ -119,13 +119,15 @@ async fn pass<K: Kind>(context: &Context, namespace: &str, name: &str) -> Result
         Ok((reported, wake_at)) => {
             let events = reported.events.clone();
             write(&api, object.clone(), &old, reported.status.clone()).await?;
-            context.measure(&wish, reported.measures);
+            context.metrics.record(&wish, &reported.measures, Instant::now());
             context.events.publish(&object.object_ref(&()), &events).await;
             Ok(wake_at.map_or_else(Action::await_change, |at| requeue(at, Timestamp::now())))
         }
         Err(error) => {
             if !error.is_conflict() {
-                write(&api, object, &old, report::report_error(&old, error.to_string(), now)).await?;
+                let status = report::report_error(&old, error.to_string(), now);
+                context.measure_trouble(&wish.owner, &status, Some(&wish));
+                write(&api, object, &old, status).await?;
             }
             Err(error)
         }
@@ -148,6 +150,7 @@ async fn advance(
 /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
 /// status is not what this pass saw.
 async fn write<K: Kind>(api: &Api<K>, mut object: K, old: &Status, new: Status) -> kube::Result<()> {
+    let new = Status { observed_generation: object.meta().generation, ..new };
     if *old == new && object.has_status() {
         return Ok(());
     }

@@ -10,7 +10,10 @@ mod controller {
     mod faults;
     mod identity;
     mod population;
+    mod prometheus;
+    mod readiness;
     mod refusals;
+    mod scrape;
     mod server;
     mod storage;
     mod volsync;

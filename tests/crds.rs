@@ -112,6 +112,7 @@ const DESTINATION_SPEC: Table = &[
 
 const STATUS: Table = &[
     (".status", "o"),
+    (".status.observedGeneration", "l"),
     (".status.lastSyncStartTime", "t"),
     (".status.lastSyncTime", "t"),
     (".status.lastSyncDuration", "s"),
@@ -124,6 +125,11 @@ const STATUS: Table = &[
     (".status.currentSync.manual", "s"),
     (".status.currentSync.failedAttempts", "i"),
     (".status.currentSync.nextAttemptTime", "t"),
+    (".status.currentSync.lastFailure", "o"),
+    (".status.currentSync.lastFailure.time", "t"),
+    (".status.currentSync.lastFailure.fault", "s"),
+    (".status.currentSync.lastFailure.message", "s"),
+    (".status.currentSync.lastFailure.leftOut", "l"),
     (".status.conditions", "[o]"),
     (".status.conditions[].type", "s"),
     (".status.conditions[].status", "s"),

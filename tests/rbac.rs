@@ -43,6 +43,9 @@ mod rbac {
         // `population/offer.rs`, which has a step of its own: it is about no claim.
         ("populator.storage.k8s.io", "volumepopulators", &["create", "patch"]),
         ("apiextensions.k8s.io", "customresourcedefinitions", &["list", "watch"]),
+        // Who scrapes (`telemetry/access.rs`).
+        ("authentication.k8s.io", "tokenreviews", &["create"]),
+        ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     ];
 
     type Rule = (String, String, String);

@@ -156,6 +156,10 @@ pub struct ResticCache {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncStatus {
+    /// The generation of the object that this status is about. This field is Doppel's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
     /// When the latest successful synchronization ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<Time>,
@@ -184,7 +188,9 @@ pub struct SyncStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_sync: Option<CurrentSync>,
 
-    /// What the object is doing, or waiting for, or held up by.
+    /// What the object is doing, or waiting for, or held up by. Synchronizing is VolSync's. Ready, and Reconciling or Stalled
+    /// while it is not ready, are Doppel's own: Ready is true when the copy that the spec asks for is there; each says
+    /// what is waited for, since when (lastTransitionTime changes with the reason too), and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
 
@@ -216,13 +222,41 @@ pub struct CurrentSync {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manual: Option<String>,
 
-    /// How often the mover failed in this synchronization.
+    /// How often the mover failed in this synchronization, which is how often in a row: a synchronization ends only with
+    /// a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,
 
     /// When the mover is started again after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
+
+    /// The latest failure of the mover in this synchronization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
+}
+
+/// A failure of a mover.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// When the mover ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+
+    /// Whose fault it seems to be: User (something in this namespace is to be corrected), Peer (the other side), Network,
+    /// Volume, Cluster (it ended the mover) or Doppel.
+    // A plain string, as `MoverStatus::result`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+
+    /// What happened, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// How many files, directories and the like could not be copied, where the rest was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<i64>,
 }
 
 /// What the other side of an rsync over SSH needs to know.

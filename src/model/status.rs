@@ -2,11 +2,14 @@
 
 use jiff::Timestamp;
 
+use super::readiness::{Failure, Readiness};
 use super::replication::Image;
 
 /// A status, apart from its spelling in the API.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Status {
+    /// The generation of the spec that the rest is about.
+    pub observed_generation: Option<i64>,
     /// Begin of the iteration under way; absent when none is.
     pub last_sync_start: Option<Timestamp>,
     /// End of the last success.
@@ -21,6 +24,8 @@ pub struct Status {
     pub latest_mover: MoverStatus,
     /// The condition `Synchronizing`.
     pub condition: Option<Condition>,
+    /// The conditions `Ready`, `Reconciling` and `Stalled`.
+    pub readiness: Option<Readiness>,
     /// What is to be remembered of the iteration under way.
     pub current: Option<CurrentSync>,
     /// Where a destination listens.
@@ -118,8 +123,10 @@ impl ConditionReason {
 pub struct CurrentSync {
     /// The manual trigger's value when it began.
     pub manual: Option<String>,
-    /// How many attempts failed.
+    /// How many attempts failed. An iteration ends with a success only, so they failed in a row.
     pub failed_attempts: u32,
+    /// The latest of them.
+    pub last_failure: Option<Failure>,
     /// When the next attempt begins.
     pub next_attempt: Option<Timestamp>,
 }

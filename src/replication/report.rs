@@ -4,6 +4,8 @@
 //! operator again.
 
 mod logs;
+pub(super) mod measures;
+mod ready;
 
 #[cfg(test)]
 mod tests;
@@ -12,12 +14,15 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
+use self::measures::standing;
 use super::plan::{Late, Outcome, Plan, Wait};
 use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
+use crate::model::measure::Measures;
 use crate::model::name;
-use crate::model::observed::Observed;
+use crate::model::observed::{MoverEnd, Observed};
 use crate::model::pod::Placement;
+use crate::model::reason::Reason;
 use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 use crate::model::step::{Origin, Step};
@@ -31,17 +36,6 @@ pub struct Reported {
     pub events: Vec<Event>,
     /// What happened, for metrics.
     pub measures: Measures,
-}
-
-/// What metrics are to learn of a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Measures {
-    /// Whether the copy is older than the schedule allows, or was never made.
-    pub out_of_sync: bool,
-    /// How long the synchronization took that has just ended.
-    pub completed: Option<Duration>,
-    /// Whether that one ended after the schedule had fired again.
-    pub missed_interval: bool,
 }
 
 const IN_PROGRESS: &str = "Synchronization in-progress";
@@ -72,16 +66,7 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
             set(&mut status, ConditionReason::Paused, message, now);
         }
         Outcome::AttemptFailed { attempt, end, next_attempt } => {
-            let current = status.current.get_or_insert_default();
-            current.failed_attempts = *attempt;
-            current.next_attempt = Some(to_seconds(*next_attempt));
-            status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(logs::failure(end)) };
-            let why = logs::summary(end);
-            let next = to_seconds(*next_attempt);
-            let message = format!("attempt {attempt} failed: {why}; the next attempt begins at {next}");
-            events
-                .push(Event { reason: EventReason::TransferFailed, note: format!("attempt {attempt} failed: {why}") });
-            set(&mut status, ConditionReason::Error, message, now);
+            events.push(fail(&mut status, *attempt, (end, *next_attempt), now));
         }
         // The condition still tells of the failed attempt, and when the next one begins.
         Outcome::BackingOff => {}
@@ -117,18 +102,29 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
         }
         Outcome::Blocked(reason) => set(&mut status, ConditionReason::Error, reason.to_string(), now),
     }
+    status.readiness = Some(ready::of_plan(&status, wish, plan, now));
     let measures = Measures {
         out_of_sync: is_late(wish, status.last_sync, now),
         completed,
         missed_interval: completed.is_some() && old.last_sync.is_some() && is_late(wish, old.last_sync, now),
+        standing: standing(&status, Some(&wish.trigger)),
+        attempt: measures::attempt(&plan.outcome, completed, now),
     };
     Reported { status, events, measures }
 }
 
-/// What to tell when there is no plan, or its steps could not be performed: only the condition changes.
+/// What to tell of a wish that cannot be carried out: only the conditions change.
+#[must_use]
+pub fn report_refusal(old: &Status, reason: &Reason, now: Timestamp) -> Status {
+    let mut status = Status { readiness: Some(ready::of_refusal(old, reason, now)), ..old.clone() };
+    set(&mut status, ConditionReason::Error, reason.to_string(), now);
+    status
+}
+
+/// What to tell when the world could not be seen, or a step could not be performed: only the conditions change.
 #[must_use]
 pub fn report_error(old: &Status, message: String, now: Timestamp) -> Status {
-    let mut status = old.clone();
+    let mut status = Status { readiness: Some(ready::of_error(old, &message, now)), ..old.clone() };
     set(&mut status, ConditionReason::Error, message, now);
     status
 }
@@ -147,6 +143,19 @@ fn publish(status: &mut Status, wish: &Replication, seen: &Observed) {
         KeySource::Generated(secret) if seen.key == crate::model::observed::Key::Valid => Some(secret.clone()),
         KeySource::Generated(_) | KeySource::Given(_) => None,
     };
+}
+
+/// Remembers a failed attempt.
+fn fail(status: &mut Status, attempt: u32, (end, next): (&MoverEnd, Timestamp), now: Timestamp) -> Event {
+    let (next, why) = (to_seconds(next), logs::summary(end));
+    let current = status.current.get_or_insert_default();
+    current.failed_attempts = attempt;
+    current.next_attempt = Some(next);
+    current.last_failure = Some(ready::failure(end));
+    status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(logs::failure(end)) };
+    let message = format!("attempt {attempt} failed: {why}; the next attempt begins at {next}");
+    set(status, ConditionReason::Error, message, now);
+    Event { reason: EventReason::TransferFailed, note: format!("attempt {attempt} failed: {why}") }
 }
 
 /// Ends the iteration in the status. Returns how long it took.
@@ -179,8 +188,7 @@ fn is_late(wish: &Replication, last_sync: Option<Timestamp>, now: Timestamp) -> 
     let Trigger::Schedule(schedule) = &wish.trigger else {
         return false;
     };
-    let deadline = schedule.next_after(last_sync).and_then(|next| schedule.next_after(next));
-    deadline.is_some_and(|deadline| deadline < now)
+    measures::deadline(schedule, last_sync).is_some_and(|deadline| deadline < now)
 }
 
 /// Adds to a message what takes too long. A user is told of each once: the condition remembers what was said.
@@ -221,16 +229,34 @@ fn too_long(late: &Late) -> (EventReason, String) {
     }
 }
 
+/// Whether the last success was for the present manual trigger, if there is one.
+fn is_answered(status: &Status, wish: &Replication) -> bool {
+    match &wish.trigger {
+        Trigger::Manual(tag) => status.last_manual.as_ref() == Some(tag),
+        Trigger::Schedule(_) | Trigger::Continuous => true,
+    }
+}
+
 fn failed_attempts(status: &Status) -> u32 {
     status.current.as_ref().map_or(0, |current| current.failed_attempts)
 }
 
 fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
+    let what = what(wait, role);
+    match failed_attempts {
+        0 => format!("{IN_PROGRESS}: {what}"),
+        failed => {
+            format!("{IN_PROGRESS}: {what} (attempt {}; why the last one failed is in latestMoverStatus)", failed + 1)
+        }
+    }
+}
+
+fn what(wait: &Wait, role: Role) -> String {
     let because = |text: String, why: &Option<String>| match why {
         Some(why) => format!("{text}: {}", doppel_contract::Line::new(why)),
         None => text,
     };
-    let what = match wait {
+    match wait {
         Wait::SnapshotReady { name, error } => {
             because(format!("waiting until VolumeSnapshot {name} is ready to use"), error)
         }
@@ -262,12 +288,6 @@ fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
             Role::Source => format!("the mover of Job {job} is running"),
             Role::Destination => format!("the mover of Job {job} is running, it waits for its source or receives"),
         },
-    };
-    match failed_attempts {
-        0 => format!("{IN_PROGRESS}: {what}"),
-        failed => {
-            format!("{IN_PROGRESS}: {what} (attempt {}; why the last one failed is in latestMoverStatus)", failed + 1)
-        }
     }
 }
 

@@ -1,7 +1,10 @@
-//! Metrics, in the OpenMetrics text format: VolSync's three, and `doppel_build_info`.
+//! Metrics, in the OpenMetrics text format: VolSync's three, and those under `doppel_` ([`objects`] and the operator's own).
+//! docs/metrics.md lists them for users.
 //!
 //! Counters and gauges are prometheus-client's. It has no summaries; VolSync's one is rendered here, from a bounded
 //! window of durations for each object.
+
+mod objects;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -16,7 +19,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::model::replication::{Mover, Replication, Role};
+use self::objects::{Object, Objects};
+use crate::model::measure::{Attempt, Measures, Standing};
+use crate::model::replication::{Mover, Owner, Replication, Role};
 
 const DURATIONS: &str = "volsync_sync_duration_seconds";
 /// How long a duration counts in the quantiles, as in VolSync.
@@ -49,6 +54,10 @@ impl Labels {
     }
 }
 
+fn object(of_role: Role, namespace: &str, name: &str) -> Object {
+    Object { obj_name: name.to_owned(), obj_namespace: namespace.to_owned(), role: role(of_role) }
+}
+
 fn role(role: Role) -> &'static str {
     match role {
         Role::Source => "source",
@@ -71,6 +80,8 @@ struct Inner {
     missed_intervals: Family<Labels, Counter<u64, AtomicU64>>,
     out_of_sync: Family<Labels, Gauge>,
     durations: Mutex<BTreeMap<Labels, Summary>>,
+    objects: Arc<Objects>,
+    leading: Gauge,
 }
 
 /// Durations of one object's synchronizations.
@@ -84,11 +95,18 @@ struct Summary {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
+        let (objects, leading) = (Arc::<Objects>::default(), Gauge::default());
         let missed_intervals = Family::default();
         let out_of_sync = Family::default();
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("doppel_build_info", "The version of the operator; the value is 1", build);
+        registry.register(
+            "doppel_leading",
+            "Whether this instance acts: 1, or 0 while it waits for the Lease",
+            leading.clone(),
+        );
+        registry.register_collector(Box::new(objects.clone()));
         registry.register(
             "volsync_missed_intervals",
             "The number of times a synchronization failed to complete before the next scheduled start",
@@ -99,29 +117,39 @@ impl Default for Metrics {
             "Set to 1 if the volume is not properly synchronized",
             out_of_sync.clone(),
         );
-        Self(Arc::new(Inner { registry, missed_intervals, out_of_sync, durations: Mutex::default() }))
+        Self(Arc::new(Inner { registry, missed_intervals, out_of_sync, durations: Mutex::default(), objects, leading }))
     }
 }
 
 impl Metrics {
-    /// Whether the copy is older than it should be.
-    pub fn set_out_of_sync(&self, wish: &Replication, out_of_sync: bool) {
-        self.0.out_of_sync.get_or_create(&Labels::new(wish)).set(i64::from(out_of_sync));
+    /// What a pass over an object came to.
+    pub fn record(&self, wish: &Replication, measures: &Measures, now: Instant) {
+        let Measures { out_of_sync, completed, missed_interval, standing, attempt } = measures;
+        let labels = Labels::new(wish);
+        self.0.out_of_sync.get_or_create(&labels).set(i64::from(*out_of_sync));
+        if *missed_interval {
+            self.0.missed_intervals.get_or_create(&labels).inc();
+        }
+        if let Some(duration) = completed {
+            let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
+            durations.entry(labels).or_default().add(*duration, now);
+        }
+        self.stand(&wish.owner, standing.clone(), attempt.as_ref());
     }
 
-    /// A synchronization ended only after the schedule had fired again.
-    pub fn count_missed_interval(&self, wish: &Replication) {
-        self.0.missed_intervals.get_or_create(&Labels::new(wish)).inc();
+    /// How an object stands, whatever it asks for.
+    pub fn stand(&self, owner: &Owner, standing: Standing, attempt: Option<&Attempt>) {
+        self.0.objects.record(object(owner.role, &owner.namespace, &owner.name), standing, attempt);
     }
 
-    /// A synchronization took this long.
-    pub fn observe_duration(&self, wish: &Replication, duration: Duration, now: Instant) {
-        let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
-        durations.entry(Labels::new(wish)).or_default().add(duration, now);
+    /// From now on this instance acts.
+    pub fn lead(&self) {
+        self.0.leading.set(1);
     }
 
     /// Removes the series of an object that was deleted.
     pub fn forget(&self, role: Role, namespace: &str, name: &str) {
+        self.0.objects.forget(&object(role, namespace, name));
         let mut durations = self.0.durations.lock().unwrap_or_else(PoisonError::into_inner);
         durations.retain(|labels, _| !labels.is_of(role, namespace, name));
         // The method is not known any more; each that there is may have been the object's.
@@ -242,17 +270,25 @@ mod tests {
         assert_eq!(summary.recent.len(), MOST_DURATIONS);
     }
 
+    /// Names and types of the first table of docs/metrics.md, in the order of the text format.
+    fn documented() -> Vec<String> {
+        let rows = include_str!("../../docs/metrics.md").lines().filter(|line| line.starts_with("| `doppel_"));
+        let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`')).collect::<Vec<_>>());
+        cells.map(|cells| format!("{} {}", cells[1].trim_end_matches("_total"), cells[2])).collect()
+    }
+
     #[test]
     fn metrics_that_are_not_volsyncs_are_not_called_so() {
         let text = with_one_series().render();
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let (ours, volsyncs): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.starts_with("doppel_"));
         let expected = [
-            "doppel_build_info gauge",
             "volsync_missed_intervals counter",
             "volsync_volume_out_of_sync gauge",
             "volsync_sync_duration_seconds summary",
         ];
-        assert_eq!(names, expected);
+        assert_eq!(volsyncs, expected);
+        assert_eq!(ours, documented());
         assert!(text.contains(concat!("doppel_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")), "{text}");
         assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with this line");
     }

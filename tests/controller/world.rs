@@ -108,9 +108,14 @@ impl World {
 
     /// An operator with this fate.
     pub(super) fn operator(&self, fate: &Mortal) -> Arc<Context> {
+        self.operator_with(fate, Metrics::default())
+    }
+
+    /// One that is measured by these.
+    pub(super) fn operator_with(&self, fate: &Mortal, metrics: Metrics) -> Arc<Context> {
         let client = fate.client(self.config.clone());
         let events = Events::new(self.client.clone(), "test".to_owned());
-        Arc::new(Context::new(client, self.image(), events, Metrics::default()))
+        Arc::new(Context::new(client, self.image(), events, metrics))
     }
 
     fn image(&self) -> MoverImage {

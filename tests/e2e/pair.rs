@@ -124,7 +124,9 @@ impl Pair {
     }
 
     pub(super) fn message(&self, cluster: Cluster) -> String {
-        self.status(cluster)["conditions"][0]["message"].as_str().unwrap_or_default().to_owned()
+        let status = self.status(cluster);
+        let condition = status["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Synchronizing");
+        condition.and_then(|one| one["message"].as_str()).unwrap_or_default().to_owned()
     }
 
     /// Waits until the object's condition says this.

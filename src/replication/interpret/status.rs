@@ -2,27 +2,34 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
-use crate::api::common::{CurrentSync as ApiCurrentSync, MoverStatus as ApiMoverStatus, SyncStatus};
+use crate::api::common::{CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, SyncStatus};
+use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 
 const SYNCHRONIZING: &str = "Synchronizing";
+const READY: &str = "Ready";
+const RECONCILING: &str = "Reconciling";
+const STALLED: &str = "Stalled";
 
 /// What the API's status says.
 pub(super) fn read(sync: &SyncStatus) -> Status {
     let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
-    let conditions = sync.conditions.iter().flatten();
+    let conditions = sync.conditions.as_deref().unwrap_or_default();
     Status {
+        observed_generation: sync.observed_generation,
         last_sync_start: time(&sync.last_sync_start_time),
         last_sync: time(&sync.last_sync_time),
         last_duration: sync.last_sync_duration.clone(),
         next_sync: time(&sync.next_sync_time),
         last_manual: sync.last_manual_sync.clone().filter(|tag| !tag.is_empty()),
         latest_mover: sync.latest_mover_status.as_ref().map(read_mover).unwrap_or_default(),
-        condition: conditions.into_iter().find(|condition| condition.type_ == SYNCHRONIZING).and_then(read_condition),
+        condition: find(conditions, SYNCHRONIZING).and_then(read_condition),
+        readiness: read_readiness(conditions),
         current: sync.current_sync.as_ref().map(|current| CurrentSync {
             manual: current.manual.clone(),
             failed_attempts: current.failed_attempts.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             next_attempt: time(&current.next_attempt_time),
+            last_failure: current.last_failure.as_ref().and_then(read_failure),
         }),
         address: None,
         key_secret: None,
@@ -34,6 +41,7 @@ pub(super) fn read(sync: &SyncStatus) -> Status {
 pub(super) fn write(sync: &mut SyncStatus, status: Status) {
     // Destructured, so that a new field cannot be forgotten.
     let Status {
+        observed_generation,
         last_sync_start,
         last_sync,
         last_duration,
@@ -41,11 +49,13 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
         last_manual,
         latest_mover,
         condition,
+        readiness,
         current,
         address: _,
         key_secret: _,
         image: _,
     } = status;
+    sync.observed_generation = observed_generation;
     sync.last_sync_start_time = last_sync_start.map(Time);
     sync.last_sync_time = last_sync.map(Time);
     sync.last_sync_duration = last_duration;
@@ -66,11 +76,68 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
         failed_attempts: (current.failed_attempts > 0)
             .then(|| i32::try_from(current.failed_attempts).unwrap_or(i32::MAX)),
         next_attempt_time: current.next_attempt.map(Time),
+        last_failure: current.last_failure.map(|failure| LastFailure {
+            time: Some(Time(failure.at)),
+            fault: Some(failure.blame.as_str().to_owned()),
+            message: Some(failure.message),
+            left_out: (failure.left_out > 0).then(|| i64::try_from(failure.left_out).unwrap_or(i64::MAX)),
+        }),
     });
-    if let Some(condition) = condition {
-        let conditions = sync.conditions.get_or_insert_default();
-        conditions.retain(|other| other.type_ != SYNCHRONIZING);
-        conditions.insert(0, write_condition(condition));
+    let mut conditions: Vec<_> = condition.map(write_condition).into_iter().collect();
+    conditions.extend(readiness.into_iter().flat_map(|readiness| write_readiness(&readiness, observed_generation)));
+    if !conditions.is_empty() {
+        let others = sync.conditions.take().unwrap_or_default();
+        let ours = [SYNCHRONIZING, READY, RECONCILING, STALLED];
+        conditions.extend(others.into_iter().filter(|other| !ours.contains(&other.type_.as_str())));
+        sync.conditions = Some(conditions);
+    }
+}
+
+fn find<'a>(conditions: &'a [ApiCondition], kind: &str) -> Option<&'a ApiCondition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+fn read_failure(failure: &LastFailure) -> Option<Failure> {
+    Some(Failure {
+        at: failure.time.as_ref()?.0,
+        blame: Blame::parse(failure.fault.as_deref()?)?,
+        message: failure.message.clone().unwrap_or_default(),
+        left_out: failure.left_out.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+    })
+}
+
+fn read_readiness(conditions: &[ApiCondition]) -> Option<Readiness> {
+    let ready = find(conditions, READY)?;
+    let is_true = |kind| find(conditions, kind).is_some_and(|condition| condition.status == "True");
+    let state = match (is_true(READY), is_true(RECONCILING), is_true(STALLED)) {
+        (true, _, _) => ReadyState::Ready,
+        (false, _, true) => ReadyState::Stalled,
+        (false, true, false) => ReadyState::Reconciling,
+        (false, false, false) => ReadyState::Held,
+    };
+    Some(Readiness {
+        state,
+        reason: ReadyReason::parse(&ready.reason)?,
+        message: ready.message.clone(),
+        since: ready.last_transition_time.0,
+    })
+}
+
+/// `Reconciling` and `Stalled` are there only while they are true: kstatus takes an object without them for settled.
+fn write_readiness(readiness: &Readiness, observed_generation: Option<i64>) -> Vec<ApiCondition> {
+    let condition = |kind: &str, status: &str| ApiCondition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: readiness.reason.as_str().to_owned(),
+        message: readiness.message.clone(),
+        last_transition_time: Time(readiness.since),
+        observed_generation,
+    };
+    match readiness.state {
+        ReadyState::Ready => vec![condition(READY, "True")],
+        ReadyState::Reconciling => vec![condition(READY, "False"), condition(RECONCILING, "True")],
+        ReadyState::Stalled => vec![condition(READY, "False"), condition(STALLED, "True")],
+        ReadyState::Held => vec![condition(READY, "False")],
     }
 }
 

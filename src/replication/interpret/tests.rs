@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Interpretation, Kind};
 use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
+use crate::model::readiness::{Readiness, ReadyReason, ReadyState};
 use crate::model::replication::{
     Direction, KeySource, Lifetime, Meeting, Mover, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger,
     VolumeMode,
@@ -200,10 +201,12 @@ fn an_iteration_that_volsync_began_goes_on() {
 #[test]
 fn a_status_is_read_as_it_was_written() {
     let status = json!({
+        "observedGeneration": 7,
         "lastSyncTime": "2026-11-23T10:00:00Z", "lastSyncStartTime": "2026-11-23T10:01:00Z",
         "lastSyncDuration": "2.5s", "nextSyncTime": "2026-11-23T10:05:00Z", "lastManualSync": "one",
         "latestMoverStatus": {"result": "Failed", "logs": "error"},
-        "currentSync": {"manual": "two", "failedAttempts": 3, "nextAttemptTime": "2026-11-23T10:02:00Z"},
+        "currentSync": {"manual": "two", "failedAttempts": 3, "nextAttemptTime": "2026-11-23T10:02:00Z",
+            "lastFailure": {"time": "2026-11-23T10:01:50Z", "fault": "Volume", "message": "m", "leftOut": 2}},
         "conditions": [
             {"type": "Synchronizing", "status": "False", "reason": "Error", "message": "m",
                 "lastTransitionTime": "2026-11-23T10:01:30Z"},
@@ -221,4 +224,37 @@ fn a_status_is_read_as_it_was_written() {
     let other = read.status.as_ref().unwrap().sync.conditions.as_ref().unwrap()[1].clone();
     conditions.push(other);
     assert_eq!(written.status, read.status);
+}
+
+/// What a script may read of `Synchronizing` is what VolSync writes, whatever stands beside it.
+#[test]
+fn the_conditions_of_kstatus_stand_behind_volsyncs_and_those_of_others_stay() {
+    let time = "2026-11-23T10:01:30Z";
+    let synchronizing = json!({"type": "Synchronizing", "status": "True", "reason": "SyncInProgress",
+        "message": "Synchronization in-progress", "lastTransitionTime": time});
+    let other = json!({"type": "Other", "status": "True", "reason": "R", "message": "", "lastTransitionTime": time});
+    for (state, expected) in [
+        (ReadyState::Ready, &[("Ready", "True")][..]),
+        (ReadyState::Reconciling, &[("Ready", "False"), ("Reconciling", "True")]),
+        (ReadyState::Stalled, &[("Ready", "False"), ("Stalled", "True")]),
+        (ReadyState::Held, &[("Ready", "False")]),
+    ] {
+        let status = json!({"observedGeneration": 7, "conditions": [other, synchronizing]});
+        let mut source: ReplicationSource = object(&source_spec(), &status);
+        for reason in ReadyReason::ALL {
+            let since = time.parse().unwrap();
+            let readiness = Some(Readiness { state, reason, message: "m".to_owned(), since });
+            let status = Status { readiness, ..source.status() };
+            source.set_status(status.clone());
+            assert_eq!(source.status(), status, "read as it was written");
+            let written = serde_json::to_value(&source.status.as_ref().unwrap().sync.conditions).unwrap();
+            let condition = |(kind, status): &(&str, &str)| {
+                json!({"type": kind, "status": status, "reason": reason.as_str(), "message": "m",
+                    "lastTransitionTime": time, "observedGeneration": 7})
+            };
+            let ours = expected.iter().map(condition);
+            let all: Vec<_> = [synchronizing.clone()].into_iter().chain(ours).chain([other.clone()]).collect();
+            assert_eq!(written, json!(all));
+        }
+    }
 }

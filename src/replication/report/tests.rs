@@ -1,5 +1,8 @@
 //! Tables of reports.
 
+mod measures;
+mod ready;
+
 use std::time::Duration;
 
 use doppel_contract::{Fault, LeftOut, Line, Report, Retry, Tally, Verdict};
