@@ -125,7 +125,8 @@ impl Pair {
 
     pub(super) fn message(&self, cluster: Cluster) -> String {
         let status = self.status(cluster);
-        let condition = status["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Synchronizing");
+        let condition =
+            status["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Synchronizing");
         condition.and_then(|one| one["message"].as_str()).unwrap_or_default().to_owned()
     }
 
