@@ -22,7 +22,7 @@ pub struct Typed {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator.
-    Operator(OperatorArgs),
+    Operator(Box<OperatorArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -64,8 +64,8 @@ pub struct OperatorArgs {
     pub metrics_require_rbac: bool,
     /// Directory with the certificate of the metrics and its key, as PEM files; a Secret of type kubernetes.io/tls can be
     /// mounted there. They are read again every minute.
-    #[arg(long, env = "METRICS_CERT_PATH")]
-    pub metrics_cert_path: Option<PathBuf>,
+    #[arg(long, env = "METRICS_CERT_PATH", default_value = "", hide_default_value = true)]
+    pub metrics_cert_path: String,
     /// Name of the certificate's file.
     #[arg(long, env = "METRICS_CERT_NAME", default_value = "tls.crt")]
     pub metrics_cert_name: String,
@@ -104,19 +104,18 @@ impl OperatorArgs {
         let BindAddress::At(address) = self.metrics_bind_address else {
             return None;
         };
-        let service = format!("doppel-metrics.{}.svc", self.namespace);
-        // As in VolSync, an empty path is none.
-        let folder = self.metrics_cert_path.as_ref().filter(|folder| !folder.as_os_str().is_empty());
-        let source = folder.map_or_else(
-            || Source::SelfSigned(vec![service, "localhost".to_owned()]),
-            |folder| Source::Files {
-                certificate: folder.join(&self.metrics_cert_name),
-                key: folder.join(&self.metrics_cert_key),
-            },
-        );
-        let certificate = self.metrics_secure.then_some(source);
+        let certificate = self.metrics_secure.then(|| self.certificate());
         let readers = if self.metrics_require_rbac { Readers::ByRbac } else { Readers::Everybody };
         Some(ScrapeSettings { address, certificate, readers })
+    }
+
+    fn certificate(&self) -> Source {
+        // As in VolSync, an empty path is none.
+        if self.metrics_cert_path.is_empty() {
+            return Source::SelfSigned(vec![format!("doppel-metrics.{}.svc", self.namespace), "localhost".to_owned()]);
+        }
+        let folder = PathBuf::from(&self.metrics_cert_path);
+        Source::Files { certificate: folder.join(&self.metrics_cert_name), key: folder.join(&self.metrics_cert_key) }
     }
 
     /// The image that movers are started from.
@@ -139,7 +138,7 @@ mod tests {
     fn parse(flags: &[&str]) -> Result<OperatorArgs, clap::Error> {
         let typed = Typed::try_parse_from([&["doppel", "operator", "--mover-image", "m"], flags].concat())?;
         match typed.command {
-            Command::Operator(args) => Ok(args),
+            Command::Operator(args) => Ok(*args),
             Command::Crds => panic!("not the operator"),
         }
     }

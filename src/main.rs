@@ -10,7 +10,7 @@ async fn main() -> anyhow::Result<()> {
     match Typed::parse().command {
         Command::Operator(args) => {
             telemetry::log::start(&args.log)?;
-            Ok(operator::run(args).await?)
+            Ok(operator::run(*args).await?)
         }
         Command::Crds => {
             print!("{}", crd::yaml()?);

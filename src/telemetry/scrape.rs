@@ -247,3 +247,93 @@ fn refuse(status: StatusCode, text: &'static str) -> Response<Body> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    fn open_page() -> Arc<Page> {
+        Arc::new(Page { metrics: Metrics::default(), access: None })
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_as_open_metrics_and_nothing_else_is() {
+        for (method, path, status) in [
+            (Method::GET, "/metrics", StatusCode::OK),
+            (Method::HEAD, "/metrics", StatusCode::OK),
+            (Method::POST, "/metrics", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::GET, "/", StatusCode::NOT_FOUND),
+            (Method::GET, "/healthz", StatusCode::NOT_FOUND),
+        ] {
+            let response = open_page().answer(&method, path, &HeaderMap::new()).await;
+            assert_eq!(response.status(), status, "{method} {path}");
+            let is_metrics = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == OPENMETRICS);
+            assert_eq!(is_metrics, status == StatusCode::OK);
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&body).contains("doppel_build_info"), is_metrics);
+        }
+    }
+
+    #[test]
+    fn only_a_bearer_token_is_one() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(bearer(&headers), token, "{value:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    /// How many seconds a connection lasts whose client sends this, and then nothing.
+    async fn lasts_after(sent: &str) -> u64 {
+        let (mut client, server) = duplex(1024);
+        let begin = tokio::time::Instant::now();
+        let talk = talk(server, open_page());
+        let client = async {
+            client.write_all(sent.as_bytes()).await.unwrap();
+            // Until the server hangs up.
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+        };
+        tokio::join!(talk, client);
+        begin.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_come_is_not_waited_for() {
+        let within = REQUEST_WITHIN.as_secs();
+        for sent in
+            ["", "GET /metr", "GET /metrics HTTP/1.1\r\nHost: x\r\n", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"]
+        {
+            assert_eq!(lasts_after(sent).await, within, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_has_so_many_connections_and_no_more_and_others_have_theirs() {
+        let mut callers = Callers::default();
+        let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap());
+        for _ in 0..MOST_FROM_ONE {
+            assert!(callers.enter(one));
+        }
+        assert!(!callers.enter(one));
+        assert!(callers.enter(other));
+        callers.leave(one);
+        assert!(callers.enter(one));
+        assert!(!callers.enter(one));
+        for _ in 0..MOST_FROM_ONE {
+            callers.leave(one);
+        }
+        callers.leave(other);
+        assert!(callers.0.is_empty(), "nobody is remembered who is gone");
+    }
+}
