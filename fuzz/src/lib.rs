@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use doppel_rsync::proto::arguments::{Arguments, Keep};
+use doppel_rsync::proto::arguments::Arguments;
+use doppel_rsync::proto::keep::Keep;
 use doppel_rsync::proto::frame::{Header, MAX_PAYLOAD, Tag};
 use doppel_rsync::proto::integer::write_bits;
 use doppel_rsync::proto::negotiate::write_string;

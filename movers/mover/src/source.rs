@@ -17,7 +17,7 @@ use doppel_block::device::Device;
 use doppel_contract::{Fault, LeftOut, Phase, Request, Retry, RsyncTlsSource, Tally, Verdict, Volume};
 use doppel_rsync::links::{self, Probe};
 use doppel_rsync::outcome::{Outcome, Peer};
-use doppel_rsync::proto::arguments::{Extra, Keep};
+use doppel_rsync::proto::keep::{Extra, Keep};
 use doppel_rsync::push::{self, PushOptions, Pushed};
 use doppel_rsync::upload::{self, COMPLETE, CONTROL, SYMLINKS};
 use doppel_transport::address::Address;

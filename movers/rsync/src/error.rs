@@ -6,6 +6,7 @@ use doppel_contract::{Fault, Line, Retry};
 
 use crate::proto::arguments;
 use crate::proto::input::Malformed;
+use crate::proto::keep::Extra;
 
 /// Why a session failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Error {
     Arguments(#[from] arguments::Refused),
     /// The daemon refuses to keep something that can be done without.
     #[error("the peer does not keep {}", .0.words())]
-    NotTaken(arguments::Extra),
+    NotTaken(Extra),
     /// The peer gave up.
     #[error("the peer failed (rsync exit code {code}): {text}")]
     PeerFailed {

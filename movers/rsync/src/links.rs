@@ -12,7 +12,8 @@ use doppel_volume::metadata::Kind;
 
 use crate::error::Error;
 use crate::list::receive::{IdNames, Limits, Received};
-use crate::proto::arguments::{Arguments, Keep};
+use crate::proto::arguments::Arguments;
+use crate::proto::keep::Keep;
 use crate::push::scan::layout;
 use crate::push::{Connection, DATA};
 use crate::session::client;

@@ -17,6 +17,7 @@ pub mod greeting;
 pub mod index;
 pub mod input;
 pub mod integer;
+pub mod keep;
 pub mod negotiate;
 pub mod request;
 pub mod sums;

@@ -10,7 +10,7 @@ use std::path::Path;
 use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Outcome;
-use doppel_rsync::proto::arguments::{Extra, Keep};
+use doppel_rsync::proto::keep::{Extra, Keep};
 use doppel_rsync::push::{PushOptions, push, push_keeping};
 use doppel_rsync::serve::Served;
 use doppel_volume::monitor::Silent;

@@ -7,11 +7,12 @@ mod support;
 use std::sync::{Mutex, PoisonError};
 
 use doppel_rsync::error::Error;
-use doppel_rsync::proto::arguments::{Arguments, Choice, Keep};
+use doppel_rsync::proto::arguments::{Arguments, Choice};
 use doppel_rsync::proto::entry::{EntryEncoder, WireEntry};
 use doppel_rsync::proto::frame::IoErrors;
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::integer::write_varint;
+use doppel_rsync::proto::keep::Keep;
 use doppel_rsync::proto::negotiate::write_string;
 use doppel_rsync::proto::request::{Flags, Item};
 use doppel_rsync::proto::sums::SumHead;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::list::receive::Received;
 use crate::list::{Entry, FileList};
-use crate::proto::arguments::Keep;
+use crate::proto::keep::Keep;
 use crate::proto::xattr::Values;
 use crate::serve::extras::{Extras, Lacking};
 use crate::serve::shared::Shared;

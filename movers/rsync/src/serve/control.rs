@@ -7,10 +7,11 @@ use doppel_volume::metadata::Kind;
 
 use crate::error::Error;
 use crate::list::receive::{IdNames, Limits, Received};
-use crate::proto::arguments::{Keep, Refused};
+use crate::proto::arguments::Refused;
 use crate::proto::checksum::FileSum;
 use crate::proto::index::{Index, IndexCoder};
 use crate::proto::input::{Input, Malformed};
+use crate::proto::keep::Keep;
 use crate::proto::request::{Flags, Item};
 use crate::proto::sums::SumHead;
 use crate::push::scan;

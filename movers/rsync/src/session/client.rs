@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::outcome::Peer;
-use crate::proto::arguments::{Arguments, Choice, Extra};
+use crate::proto::arguments::{Arguments, Choice};
 use crate::proto::extras::Extras;
 use crate::proto::greeting::{Answer, MAX_LINE, PREFIX, Protocol, greeting, read_answer, read_greeting};
 use crate::proto::input::{Input, Malformed};
 use crate::proto::integer::read_bits;
+use crate::proto::keep::Extra;
 use crate::proto::negotiate::{
     Compatibility, agree_on_checksum, agree_on_compression, checksum_names, read_string, write_string,
 };

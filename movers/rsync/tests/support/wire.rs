@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use doppel_contract::EmptySource;
 use doppel_rsync::error::Error;
-use doppel_rsync::proto::arguments::{Arguments, Keep};
+use doppel_rsync::proto::arguments::Arguments;
 use doppel_rsync::proto::checksum::{Algorithm, FileSum};
 use doppel_rsync::proto::entry::{EntryEncoder, HardLink, Layout, WireEntry};
 use doppel_rsync::proto::extras::DOPPEL;
@@ -18,6 +18,7 @@ use doppel_rsync::proto::frame::{Header, IoErrors, Tag};
 use doppel_rsync::proto::greeting::greeting;
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::integer::write_bits;
+use doppel_rsync::proto::keep::Keep;
 use doppel_rsync::proto::negotiate::{COMPRESSION_NAMES, checksum_names, write_string};
 use doppel_rsync::proto::request::{Flags, Item};
 use doppel_rsync::proto::sums::SumHead;
