@@ -9,6 +9,7 @@ mod controller {
     mod crash;
     mod faults;
     mod identity;
+    mod metrics;
     mod population;
     mod prometheus;
     mod readiness;

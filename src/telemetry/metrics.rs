@@ -294,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_waits_for_the_lease_says_so() {
+        let metrics = Metrics::default();
+        assert!(metrics.render().contains("\ndoppel_leading 0\n"));
+        metrics.lead();
+        assert!(metrics.render().contains("\ndoppel_leading 1\n"));
+    }
+
+    #[test]
     fn series_have_the_names_and_labels_of_volsync_and_go_with_their_object() {
         let metrics = with_one_series();
         let text = metrics.render();
