@@ -4,6 +4,8 @@
 //! Of all claims of a cluster only these and their primes are kept in memory, and one that is filled costs nothing more: it is
 //! looked at only while its prime is there.
 
+use std::collections::HashMap;
+
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -32,6 +34,7 @@ pub(super) fn controller(client: &Client) -> Controller<Claim> {
     let woken = kept.try_filter_map(move |claim| std::future::ready(Ok(to_be_looked_at(claim, &known))));
     let (key, value) = name::CREATED_BY;
     let ours = Config::default().labels(&format!("{key}={value}"));
+    let snapshots = watch(Api::<VolumeSnapshot>::all(client.clone()), ours).default_backoff();
     let (of_destination, of_class, of_snapshot) = (store.clone(), store.clone(), store.clone());
     Controller::for_stream(woken, store)
         .watches(Api::<ReplicationDestination>::all(client.clone()), Config::default(), move |destination| {
@@ -40,7 +43,7 @@ pub(super) fn controller(client: &Client) -> Controller<Claim> {
         .watches(Api::<StorageClass>::all(client.clone()), Config::default(), move |class| {
             of_class_waiting(&of_class, &class.name_any())
         })
-        .watches(Api::<VolumeSnapshot>::all(client.clone()), ours, move |snapshot| users(&of_snapshot, &snapshot))
+        .watches_stream(only_news(snapshots), move |snapshot| users(&of_snapshot, &snapshot))
 }
 
 /// Whether a claim has a `dataSourceRef` that is ours never changes, so what is dropped here is dropped for good.
@@ -81,6 +84,40 @@ fn to_be_looked_at(claim: Claim, known: &Store<Claim>) -> Option<Claim> {
     let prime = ObjectRef::new(&name::prime(&claim.uid().unwrap_or_default())).within(&namespace);
     let has_prime = || known.get(&prime).is_some_and(|prime| claim_of_prime(&prime).is_some());
     (is_unfilled(&claim) || has_prime()).then_some(claim)
+}
+
+/// Snapshots that have changed in what matters to those that are filled from them, or are gone. Marks and owners do not: each of a
+/// thousand claims that are filled from one snapshot writes some, and would wake all others.
+fn only_news<S>(events: S) -> impl Stream<Item = watcher::Result<VolumeSnapshot>>
+where
+    S: Stream<Item = watcher::Result<Event<VolumeSnapshot>>>,
+{
+    let mut known = HashMap::new();
+    events.try_filter_map(move |event| {
+        std::future::ready(Ok(match event {
+            Event::Init => {
+                known.clear();
+                None
+            }
+            Event::InitDone => None,
+            Event::InitApply(snapshot) | Event::Apply(snapshot) => {
+                let digest = digest(&snapshot);
+                (known.insert(ObjectRef::from_obj(&snapshot), digest) != Some(digest)).then_some(snapshot)
+            }
+            Event::Delete(snapshot) => {
+                known.remove(&ObjectRef::from_obj(&snapshot));
+                Some(snapshot)
+            }
+        }))
+    })
+}
+
+fn digest(snapshot: &VolumeSnapshot) -> u64 {
+    let is_kept = snapshot.labels().contains_key(name::DO_NOT_DELETE_LABEL);
+    let is_deleted = snapshot.metadata.deletion_timestamp.is_some();
+    // Plain structs always serialize.
+    let json = serde_json::to_vec(&(&snapshot.metadata.uid, is_kept, is_deleted, &snapshot.status)).unwrap_or_default();
+    xxhash_rust::xxh3::xxh3_64(&json)
 }
 
 /// Claims without a volume that name a ReplicationDestination.
@@ -193,6 +230,41 @@ mod tests {
             claims[0].managed_fields().is_empty() && claims[0].annotations().is_empty() && claims[0].status.is_none()
         );
         assert!(is_unfilled(&claims[0]) && claim_of_prime(&claims[1]).is_some(), "what they are is still known");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_wakes_claims_by_what_matters_to_them_and_not_by_each_others_marks() {
+        let snapshot = |changes: Value| {
+            let mut snapshot =
+                json!({"metadata": {"name": "i", "namespace": "shop", "uid": "u"}, "spec": {"source": {}}});
+            for (pointer, value) in changes.as_object().unwrap() {
+                snapshot["metadata"][pointer] = value.clone();
+            }
+            object::<VolumeSnapshot>(snapshot)
+        };
+        let ready = |mut snapshot: VolumeSnapshot| {
+            snapshot.status = Some(object(json!({"readyToUse": true})));
+            snapshot
+        };
+        let marked = || snapshot(json!({"labels": {"volsync.backube/volpop-pvc-a": "a"}, "resourceVersion": "2"}));
+        let kept = || snapshot(json!({"labels": {name::DO_NOT_DELETE_LABEL: "yes"}}));
+        let table = [
+            (Event::Init, 0),
+            (Event::InitApply(snapshot(json!({}))), 1),
+            (Event::InitDone, 0),
+            (Event::Apply(marked()), 0),
+            (Event::Apply(ready(marked())), 1),
+            (Event::Apply(ready(marked())), 0),
+            (Event::Apply(ready(kept())), 1),
+            (Event::Apply(ready(snapshot(json!({"deletionTimestamp": "2026-11-23T10:00:00Z"})))), 1),
+            (Event::Delete(ready(snapshot(json!({"deletionTimestamp": "2026-11-23T10:00:00Z"})))), 1),
+            (Event::Apply(ready(snapshot(json!({"uid": "other"})))), 1),
+        ];
+        for end in 0..=table.len() {
+            let events = table.iter().take(end).map(|(event, _)| Ok(event.clone()));
+            let woken = only_news(futures::stream::iter(events)).count().await;
+            assert_eq!(woken, table.iter().take(end).map(|(_, woken)| woken).sum::<usize>(), "after {end} events");
+        }
     }
 
     #[test]

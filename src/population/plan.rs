@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::name;
 use crate::model::observed::Ownership;
 use crate::model::population::{
     Class, Holder, Image, Named, Population, Prime, PrimePhase, Published, Surroundings, Upkeep, Volume,
@@ -195,7 +196,7 @@ fn begin(draft: &mut Draft, wish: &Population, seen: &Surroundings, now: Timesta
     if !image.marked || image.holders != hold {
         draft.push(FillStep::HoldImage { image: seen_image(image), holders: hold });
     }
-    let prime = crate::model::name::prime(&wish.claim.uid);
+    let prime = name::prime(&wish.claim.uid);
     draft.push(FillStep::CreatePrime(NewPrime {
         name: prime.clone(),
         shape: wish.shape.clone(),
@@ -207,15 +208,15 @@ fn begin(draft: &mut Draft, wish: &Population, seen: &Surroundings, now: Timesta
 
 /// The node that the volume has to be made for, if there has to be one.
 fn node(draft: &mut Draft, wish: &Population, class: &Class, now: Timestamp) -> Result<Option<String>, Outcome> {
-    let name = wish.shape.storage_class.clone().unwrap_or_default();
+    let class_name = || wish.shape.storage_class.clone().unwrap_or_default();
     let provisioner = match class {
         Class::Unasked => return Ok(None),
-        Class::Missing => return Err(Outcome::Waiting(Wait::Class(name))),
+        Class::Missing => return Err(Outcome::Waiting(Wait::Class(class_name()))),
         Class::Immediate { provisioner } | Class::FirstConsumer { provisioner } => provisioner,
     };
     // Those within Kubernetes itself know no snapshots; some hand their work to a driver that does.
     if provisioner.starts_with("kubernetes.io/") && !wish.migrated {
-        let wait = Wait::OtherClass { class: name, provisioner: provisioner.clone() };
+        let wait = Wait::OtherClass { class: class_name(), provisioner: provisioner.clone() };
         let over = draft.is_over((wish.created, MIGRATION), now);
         return Err(if over { Outcome::Waiting(wait) } else { Outcome::Underway });
     }

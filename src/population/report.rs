@@ -7,6 +7,7 @@ use doppel_contract::Line;
 
 use super::plan::{Lost, Outcome, Plan, Wait};
 use crate::model::event::{Event, EventReason};
+use crate::model::name;
 use crate::model::population::Population;
 
 /// What is to be told of a pass.
@@ -59,91 +60,75 @@ fn started_over(prime: &str, lost: &Lost) -> String {
 }
 
 fn waiting(wish: &Population, wait: &Wait) -> Event {
+    let reason = match wait {
+        Wait::Destination(_) => EventReason::VolSyncPopulatorReplicationDestinationMissing,
+        Wait::FirstImage { .. } | Wait::ImageReady { .. } => {
+            EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage
+        }
+        Wait::Provisioner { .. } => EventReason::PersistentVolumeClaimNotBound,
+        Wait::Elsewhere { .. }
+        | Wait::OtherImage { .. }
+        | Wait::ImageGone { .. }
+        | Wait::Larger { .. }
+        | Wait::Class(_)
+        | Wait::OtherClass { .. }
+        | Wait::NotOurs { .. }
+        | Wait::VolumeOfOther { .. } => EventReason::VolSyncPopulatorError,
+    };
+    Event { reason, note: note(wish, wait) }
+}
+
+fn note(wish: &Population, wait: &Wait) -> String {
     let namespace = &wish.claim.namespace;
-    let (reason, note) = match wait {
-        Wait::Elsewhere { namespace: other, name } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "spec.dataSourceRef: ReplicationDestination {name:?} is looked for in namespace {namespace:?} only, not in \
-                 {other:?}; make the claim anew beside its ReplicationDestination, without dataSourceRef.namespace"
-            ),
+    match wait {
+        Wait::Elsewhere { namespace: other, name } => format!(
+            "spec.dataSourceRef: ReplicationDestination {name:?} is looked for in namespace {namespace:?} only, not in \
+             {other:?}; make the claim anew beside its ReplicationDestination, without dataSourceRef.namespace"
         ),
-        Wait::Destination(name) => (
-            EventReason::VolSyncPopulatorReplicationDestinationMissing,
-            format!(
-                "ReplicationDestination {name:?} does not exist in namespace {namespace:?}; the claim is filled as soon as \
-                 it does and has an image"
-            ),
+        Wait::Destination(name) => format!(
+            "ReplicationDestination {name:?} does not exist in namespace {namespace:?}; the claim is filled as soon as it \
+             does and has an image"
         ),
-        Wait::FirstImage { destination } => (
-            EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage,
-            format!(
-                "ReplicationDestination {destination:?} has no image yet; the claim is filled from the first one. How far it \
-                 is: kubectl describe replicationdestination {destination}"
-            ),
+        Wait::FirstImage { destination } => format!(
+            "ReplicationDestination {destination:?} has no image yet; the claim is filled from the first one. How far it is: \
+             kubectl describe replicationdestination {destination}"
         ),
-        Wait::OtherImage { destination, image } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "the image of ReplicationDestination {destination:?} is {image}, and claims are filled from VolumeSnapshots \
-                 only; set copyMethod: Snapshot there, or name that claim as this one's dataSource"
-            ),
+        Wait::OtherImage { destination, image } => format!(
+            "the image of ReplicationDestination {destination:?} is {image}, and claims are filled from VolumeSnapshots only; \
+             set copyMethod: Snapshot there, or name that claim as this one's dataSource"
         ),
-        Wait::ImageGone { destination, image } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "VolumeSnapshot {image:?}, the image of ReplicationDestination {destination:?}, was deleted; the claim is \
-                 filled from the image of the next synchronization"
-            ),
+        Wait::ImageGone { destination, image } => format!(
+            "VolumeSnapshot {image:?}, the image of ReplicationDestination {destination:?}, was deleted; the claim is filled \
+             from the image of the next synchronization"
         ),
         Wait::ImageReady { image, error } => {
             let because = error.as_ref().map_or_else(String::new, |error| format!(": {}", Line::new(error)));
-            let note = format!("waiting until VolumeSnapshot {image} is ready to use{because}");
-            (EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage, note)
+            format!("waiting until VolumeSnapshot {image} is ready to use{because}")
         }
-        Wait::Larger { image, request, needed } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "spec.resources.requests.storage: {request} is too small for VolumeSnapshot {image:?}, which needs {needed}; \
-                 delete the claim and make it anew with at least {needed}"
-            ),
+        Wait::Larger { image, request, needed } => format!(
+            "spec.resources.requests.storage: {request} is too small for VolumeSnapshot {image:?}, which needs {needed}; \
+             delete the claim and make it anew with at least {needed}"
         ),
-        Wait::Class(name) => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "spec.storageClassName: StorageClass {name:?} does not exist; the claim is filled as soon as it does"
-            ),
+        Wait::Class(name) => format!(
+            "spec.storageClassName: StorageClass {name:?} does not exist; the claim is filled as soon as it does"
         ),
-        Wait::OtherClass { class, provisioner } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "spec.storageClassName: StorageClass {class:?} has the provisioner {provisioner}, which makes no volumes from \
-                 snapshots; make the claim anew with a class of the CSI driver that took the image"
-            ),
+        Wait::OtherClass { class, provisioner } => format!(
+            "spec.storageClassName: StorageClass {class:?} has the provisioner {provisioner}, which makes no volumes from \
+             snapshots; make the claim anew with a class of the CSI driver that took the image"
         ),
-        Wait::Provisioner { prime } => (
-            EventReason::PersistentVolumeClaimNotBound,
-            format!(
-                "PersistentVolumeClaim/{prime} is not bound after 2 min; kubectl describe shows what its provisioner says"
-            ),
+        Wait::Provisioner { prime } => format!(
+            "PersistentVolumeClaim/{prime} is not bound after 2 min; kubectl describe shows what its provisioner says"
         ),
-        Wait::NotOurs { prime, owner } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "PersistentVolumeClaim {prime:?} exists but was not made for this claim (it belongs to {owner}); it was left \
-                 alone: delete it"
-            ),
+        Wait::NotOurs { prime, owner } => format!(
+            "PersistentVolumeClaim {prime:?} exists but was not made for this claim (it belongs to {owner}); it was left \
+             alone: delete it"
         ),
-        Wait::VolumeOfOther { volume, claim } => (
-            EventReason::VolSyncPopulatorError,
-            format!(
-                "PersistentVolume {volume:?}, made for this claim, belongs to {claim} by now; it was left alone: delete \
-                 PersistentVolumeClaim {:?}, and it is made again",
-                crate::model::name::prime(&wish.claim.uid)
-            ),
+        Wait::VolumeOfOther { volume, claim } => format!(
+            "PersistentVolume {volume:?}, made for this claim, belongs to {claim} by now; it was left alone: delete \
+             PersistentVolumeClaim {:?}, and it is made again",
+            name::prime(&wish.claim.uid)
         ),
-    };
-    Event { reason, note }
+    }
 }
 
 #[cfg(test)]
