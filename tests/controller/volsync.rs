@@ -17,7 +17,8 @@ const LEASE: &str = "b95b3104.backube";
 async fn held_by(world: &World, holder: &str) {
     let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 137,
         "renewTime": format!("{:.6}", Timestamp::now())});
-    let patch = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec});
+    let patch =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE}, "spec": spec});
     let apply = PatchParams::apply("volsync").force();
     world.api::<Lease>().patch(LEASE, &apply, &Patch::Apply(patch)).await.unwrap();
 }
