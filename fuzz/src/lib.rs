@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use doppel_rsync::proto::arguments::Arguments;
-use doppel_rsync::proto::keep::Keep;
 use doppel_rsync::proto::frame::{Header, MAX_PAYLOAD, Tag};
 use doppel_rsync::proto::integer::write_bits;
+use doppel_rsync::proto::keep::Keep;
 use doppel_rsync::proto::negotiate::write_string;
 
 /// A volume beside a canary that nobody may touch. One for the process; it is removed by whoever started that.
