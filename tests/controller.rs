@@ -11,6 +11,8 @@ mod controller {
     mod identity;
     mod metrics;
     mod population;
+    #[path = "../../movers/transport/tests/support/port.rs"]
+    mod port;
     mod prometheus;
     mod readiness;
     mod refusals;

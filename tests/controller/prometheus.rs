@@ -16,6 +16,7 @@ use doppel::replication::interpret::Kind;
 use doppel::telemetry::metrics::Metrics;
 
 use super::faults::Mortal;
+use super::port::free_port;
 use super::readiness::{INCOMPLETE, end_mover};
 use super::scrape::{allow, serve, token};
 use super::world::World;
@@ -78,7 +79,7 @@ impl Prometheus {
         std::fs::write(path("prometheus.yml"), config.to_string()).unwrap();
         let log = std::fs::File::create(path("log")).unwrap();
         // Prometheus does not tell a port that the system chose.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let process = Command::new("prometheus")
             .arg(argument("--config.file=", &path("prometheus.yml")))
             .arg(argument("--storage.tsdb.path=", &path("data")))

@@ -9,13 +9,17 @@ use std::process::{Command, Stdio};
 use super::clusters::Cluster;
 use super::pair::{Movers, Pair};
 
+/// Shows a volume at a path that every user may reach, for one command: the folders above it may be closed to them.
+const AT_REACH: &str = "mount --bind . /mnt && cd /mnt && exec \"$@\"";
+
 /// What `user` runs in a volume must succeed; its standard output. The user may not be allowed to reach the volume by its
 /// path, or the script.
 #[track_caller]
 fn run_as(user: u32, volume: &Path, script: &[u8], arguments: &[&str]) -> String {
     let id = user.to_string();
-    let mut child = Command::new("setpriv")
-        .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "/usr/bin/python3", "-"])
+    let mut child = Command::new("unshare")
+        .args(["--mount", "--", "sh", "-ec", AT_REACH, "sh"])
+        .args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--", "/usr/bin/python3", "-"])
         .args(arguments)
         .current_dir(volume)
         .stdin(Stdio::piped())

@@ -11,6 +11,8 @@
 pub mod cgroup;
 pub mod diskrsync;
 pub mod hostile;
+#[path = "../../../transport/tests/support/port.rs"]
+mod port;
 #[path = "../../../rsync/tests/support/programs.rs"]
 pub mod programs;
 pub mod proxy;
@@ -18,12 +20,13 @@ pub mod tree;
 pub mod volsync;
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use self::port::free_port;
 use doppel_contract::{Progress, REQUEST_ENV, Report, Request, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -302,10 +305,6 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub fn wait_for_port(port: u16) {
     wait_until("a port to be listened on", || TcpStream::connect(("127.0.0.1", port)).is_ok());
 }

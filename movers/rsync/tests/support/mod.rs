@@ -5,6 +5,8 @@
 
 pub mod faulty;
 pub mod hostile;
+#[path = "../../../transport/tests/support/port.rs"]
+pub mod port;
 pub mod programs;
 pub mod stock;
 pub mod wire;

@@ -15,6 +15,7 @@ use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 
+use super::port::free_port;
 use super::programs::Rsync;
 
 /// A running daemon with the modules of VolSync's destination.
@@ -80,10 +81,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Whether the daemon got the port.

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses its part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail their test")]
 
+mod port;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU16;
@@ -17,6 +19,8 @@ use doppel_transport::keys::Keys;
 use doppel_transport::server::Listener;
 use doppel_transport::stop::Stop;
 use doppel_transport::stream::Connection;
+
+pub use self::port::free_port;
 
 /// The key of the tests: 64 bytes, as VolSync generates them.
 pub fn psk() -> String {
@@ -54,11 +58,6 @@ pub fn connect(port: u16, text: &str, deadlines: Deadlines) -> Result<Connection
 
 pub fn local(port: u16) -> Address {
     Address::new("127.0.0.1", NonZeroU16::new(port).unwrap()).unwrap()
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process that ends with the test.
