@@ -2,16 +2,26 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::clusters::{Cluster, until};
 use super::pair::Pair;
 
-/// A tree with links and odd names, and enough bytes that a transfer can be met in its middle.
+/// A tree with links and odd names, and a large file.
 const FILL: &str = r#"
 cd /data && mkdir -p many "odd names" && cd many
 for i in $(seq 500); do echo "file $i" >"f$i"; done
 cd "../odd names" && echo x >-rf && echo x >"$(printf 'new\nline')" && ln -s ../many/f1 link && ln -s /nowhere dangling
-cd .. && dd if=/dev/urandom of=large bs=1048576 count=1500 2>/dev/null
+cd .. && dd if=/dev/urandom of=large bs=1048576 count=300 2>/dev/null
 "#;
+
+/// Creates the source with so little of a processor that a transfer takes seconds on any machine, and can be met in its
+/// middle.
+fn create_slow_source(pair: &Pair, tag: &str) {
+    let mut source = pair.source(tag);
+    source["spec"]["rsyncTLS"]["moverResources"] = json!({"limits": {"cpu": "200m"}});
+    pair.apply(Cluster::A, &json!([source]));
+}
 
 const POD: &str = "app.kubernetes.io/component=rsync-tls-mover";
 
@@ -36,7 +46,7 @@ fn meet_in_the_middle(pair: &Pair) {
 fn synchronize_while(namespace: &str, disturb: impl FnOnce(&Pair)) {
     let pair = Pair::new(namespace);
     pair.shell(Cluster::A, "writer", FILL);
-    pair.create_source("first");
+    create_slow_source(&pair, "first");
     disturb(&pair);
     pair.await_synchronized("first", 240);
     let image = pair.await_image(None);
@@ -105,10 +115,10 @@ fn operators_killed_in_the_middle_go_on_where_they_were() {
 fn movers_killed_at_ten_points_of_a_transfer_leave_equal_volumes() {
     const POINTS: u32 = 10;
     // All content anew, so that each point lies within a transfer of all of it.
-    const REFILL: &str = "cd /data && dd if=/dev/urandom of=large bs=1048576 count=1500 2>/dev/null && date >many/f1";
+    const REFILL: &str = "cd /data && dd if=/dev/urandom of=large bs=1048576 count=300 2>/dev/null && date >many/f1";
     let pair = Pair::new("e2e-kill-points");
     pair.shell(Cluster::A, "writer", FILL);
-    pair.create_source("first");
+    create_slow_source(&pair, "first");
     meet(&pair);
     let begin = Instant::now();
     pair.await_synchronized("first", 120);
