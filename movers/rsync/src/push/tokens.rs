@@ -25,7 +25,18 @@ enum Form {
     /// All of it packed, as rsync does it.
     Packed(Packer, PackedWriter),
     /// Packed or not, piece by piece. There is no packer before the first piece.
-    Mixed { pace: Pace, packer: Option<Packer>, skip: usize },
+    Mixed { pace: Pace, packer: Option<Packer>, vain: Vain },
+}
+
+/// What does not get shorter is soon sent as it is, and tried again later: ever later, while it does not.
+#[derive(Debug, Default)]
+struct Vain {
+    /// How much was packed since a piece got shorter.
+    tried: usize,
+    /// How much is to be sent as it is before the next trial.
+    skip: usize,
+    /// How much that was at first.
+    skipped: usize,
 }
 
 /// The longest literal that rsync 3.2 takes; the longest that any rsync sends. It is also what is packed at once in a mixed
@@ -34,13 +45,16 @@ const PIECE: usize = 32 * 1024;
 const _: () = assert!(PIECE + PIECE / 128 < MAX_PACKED as usize);
 /// What is shorter gains nothing.
 const WORTH_PACKING: usize = 64;
-/// So much of a file is sent as it is after a piece of it did not get shorter.
+/// So much of a file is packed in vain before it is left as it is: what shrinks may begin after a piece that does not.
+const TRIAL: usize = 256 * 1024;
+/// So much of a file is sent as it is after the first trial in vain, and at most so much after another.
 const SKIP: usize = 1 << 20;
+const MAX_SKIP: usize = 16 << 20;
 
 impl Tokens {
     pub(crate) fn new(packing: Packing) -> Result<Self, Error> {
         let form = match packing {
-            Packing::Mixed => Form::Mixed { pace: Pace::new(Instant::now()), packer: None, skip: 0 },
+            Packing::Mixed => Form::Mixed { pace: Pace::new(Instant::now()), packer: None, vain: Vain::default() },
             Packing::Stock(Compression::None) => Form::Plain,
             // The only one that we offer: every rsync that negotiates has it, and no other is as fast.
             Packing::Stock(_) => Form::Packed(Packer::new()?, PackedWriter::default()),
@@ -52,7 +66,7 @@ impl Tokens {
     #[cfg(test)]
     pub(crate) fn mixed(mode: Mode) -> Self {
         let pace = Pace::beginning_with(mode, Instant::now());
-        Self { form: Form::Mixed { pace, packer: None, skip: 0 }, scratch: Vec::new() }
+        Self { form: Form::Mixed { pace, packer: None, vain: Vain::default() }, scratch: Vec::new() }
     }
 
     /// Another file begins.
@@ -60,7 +74,7 @@ impl Tokens {
         match &mut self.form {
             Form::Plain => {}
             Form::Packed(_, tokens) => *tokens = PackedWriter::default(),
-            Form::Mixed { skip, .. } => *skip = 0,
+            Form::Mixed { vain, .. } => *vain = Vain::default(),
         }
     }
 
@@ -70,7 +84,7 @@ impl Tokens {
         match &self.form {
             Form::Plain => true,
             Form::Packed(..) => false,
-            Form::Mixed { pace, skip, .. } => pace.mode() == Mode::Raw || *skip > 0,
+            Form::Mixed { pace, vain, .. } => pace.mode() == Mode::Raw || vain.skip > 0,
         }
     }
 
@@ -84,9 +98,9 @@ impl Tokens {
 
     /// So much data was sent as it is.
     pub(crate) fn sent(&mut self, len: usize, stalled: Duration) {
-        if let Form::Mixed { pace, skip, .. } = &mut self.form {
-            *skip = skip.saturating_sub(len);
-            pace.sent(len as u64, || (Instant::now(), stalled));
+        if let Form::Mixed { pace, vain, .. } = &mut self.form {
+            vain.skip = vain.skip.saturating_sub(len);
+            pace.sent(len as u64, len as u64, || (Instant::now(), stalled));
         }
     }
 
@@ -96,10 +110,10 @@ impl Tokens {
             let (now, later) = data.split_at_checked(PIECE).unwrap_or((data, &[]));
             if self.is_raw() {
                 raw(now, writer)?;
+                self.sent(now.len(), writer.stalled());
             } else {
                 self.pack(now, writer)?;
             }
-            self.sent(now.len(), writer.stalled());
             data = later;
         }
         Ok(())
@@ -109,8 +123,12 @@ impl Tokens {
         match &mut self.form {
             Form::Plain => raw(data, writer),
             Form::Packed(packer, _) => packer.go_on(data, |packed| put_data(packed, writer)),
-            Form::Mixed { .. } if data.len() < WORTH_PACKING => raw(data, writer),
-            Form::Mixed { packer, skip, .. } => {
+            Form::Mixed { .. } if data.len() < WORTH_PACKING => {
+                raw(data, writer)?;
+                self.sent(data.len(), writer.stalled());
+                Ok(())
+            }
+            Form::Mixed { pace, packer, vain } => {
                 let packer = match packer {
                     Some(packer) => packer,
                     None => packer.insert(Packer::new()?),
@@ -122,12 +140,12 @@ impl Tokens {
                 };
                 packer.go_on(data, &mut keep)?;
                 packer.flush(&mut keep)?;
-                if self.scratch.len() >= data.len() {
-                    // What was packed is part of the stream, and has to be sent.
-                    *skip = SKIP;
-                }
+                vain.packed(data.len(), self.scratch.len());
+                // Even if it did not get shorter: what was packed is part of the stream.
                 writer.put(&Token::Packed(u32::try_from(self.scratch.len()).unwrap_or_default()).encode())?;
-                writer.put(&self.scratch)
+                writer.put(&self.scratch)?;
+                pace.sent(data.len() as u64, self.scratch.len() as u64, || (Instant::now(), writer.stalled()));
+                Ok(())
             }
         }
     }
@@ -157,6 +175,21 @@ impl Tokens {
     }
 }
 
+impl Vain {
+    /// A piece became so long.
+    fn packed(&mut self, data: usize, packed: usize) {
+        if packed < data {
+            *self = Self::default();
+            return;
+        }
+        self.tried += data;
+        if self.tried >= TRIAL {
+            self.skipped = (self.skipped * 2).clamp(SKIP, MAX_SKIP);
+            (self.tried, self.skip) = (0, self.skipped);
+        }
+    }
+}
+
 fn raw<W: Write>(data: &[u8], writer: &mut Writer<W>) -> Result<(), Error> {
     writer.put(&Token::Literal(u32::try_from(data.len()).unwrap_or_default()).encode())?;
     writer.put(data)
@@ -179,8 +212,9 @@ struct Packer {
     open: bool,
 }
 
-/// zstd's fastest level but for those that hardly pack.
-const LEVEL: i32 = 1;
+/// zstd's own default. It packs more than 200 MB a second, which is faster than any link that is packed for
+/// (`push/pace.rs`), and finds again what came up to 2 MiB before.
+const LEVEL: i32 = 3;
 
 impl Packer {
     fn new() -> Result<Self, Error> {
@@ -213,5 +247,26 @@ impl Packer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_trials_are_in_vain_the_more_is_left_between_them_and_one_that_is_not_begins_anew() {
+        let mut vain = Vain::default();
+        let mut trial = |packed| {
+            vain.skip = 0;
+            for _ in 0..TRIAL / PIECE {
+                assert_eq!(vain.skip, 0);
+                vain.packed(PIECE, packed);
+            }
+            vain.skip
+        };
+        assert_eq!([(); 6].map(|()| trial(PIECE + 5) >> 20), [1, 2, 4, 8, 16, 16]);
+        assert_eq!(trial(PIECE - 1), 0);
+        assert_eq!(trial(PIECE) >> 20, 1);
     }
 }

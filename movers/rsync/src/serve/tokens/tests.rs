@@ -266,14 +266,19 @@ mod from_our_sender {
         }
     }
 
-    #[test]
-    fn what_does_not_shrink_is_sent_as_it_is_but_for_a_piece_of_it_now_and_then() {
+    /// Bytes that do not shrink.
+    fn noise(len: usize) -> Vec<u8> {
         let mut state = 1_u64;
-        let mut noise = || {
+        let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             state.to_be_bytes()[0]
         };
-        let noise: Vec<u8> = (0..3_000_000).map(|_| noise()).collect();
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_sent_as_it_is_but_for_a_piece_of_it_now_and_then() {
+        let noise = noise(3_000_000);
         let text = b"all work and no play\n".repeat(50_000);
         let len = noise.len();
         let sent = check(
@@ -282,5 +287,18 @@ mod from_our_sender {
             &[vec![Part::Literal(noise)], vec![Part::Literal(text)]],
         );
         assert!(sent < len + 30_000, "{sent}");
+    }
+
+    #[test]
+    fn what_shrinks_in_part_is_packed_in_that_part() {
+        const PART: usize = 40_000;
+        let mut file = Vec::new();
+        for part in noise(50 * PART).chunks(PART) {
+            file.extend(part);
+            file.extend(&b"all work and no play\n".repeat(PART)[..PART]);
+        }
+        let len = file.len();
+        let sent = check(Packing::Mixed, Sending::mixed(Mode::Packed), &[vec![Part::Literal(file)]]);
+        assert!(sent < len * 53 / 100, "{sent} of {len}");
     }
 }
