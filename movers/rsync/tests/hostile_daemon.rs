@@ -11,6 +11,7 @@ use std::path::Path;
 
 use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::error::Error;
+use doppel_rsync::proto::checksum::{Algorithm, FileSum};
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::request::{Flags, Item};
 use doppel_rsync::push::{Connection, PushOptions, push};
@@ -79,6 +80,44 @@ fn a_daemon_that_falls_silent_or_speaks_another_language_is_named() {
         let error = from_daemon(source.path(), bytes).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_daemon_that_verifies_only_some_files_has_verified_only_these() {
+    let source = support::directory();
+    for name in ["a", "b", "c"] {
+        write(&source.path().join(name), "content");
+    }
+    std::fs::hard_link(source.path().join("c"), source.path().join("d")).unwrap();
+    let sum = &FileSum::whole(Algorithm::Md5, b"content").finish()[..16];
+    let preamble = daemon_preamble();
+    let greeting = preamble.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let says = [&preamble[..greeting], b"doppel 1 verify\n", &preamble[greeting..]].concat();
+    // The root has number 0.
+    let told = |told: &[u32]| {
+        let mut bytes = done(2);
+        let mut coder = IndexCoder::default();
+        for index in told {
+            coder.write(&mut bytes, Index::Entry(*index));
+            Item::new(Flags::CHECKSUM).write(&mut bytes);
+            bytes.extend(sum);
+        }
+        bytes.extend(done(3));
+        let tree = Tree::open(source.path()).unwrap();
+        let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::Checksums };
+        let bytes = [&says[..], &frame(&bytes)].concat();
+        against((&bytes, 0, &[]), |connection| push(connection, &tree, &options, &Silent))
+    };
+    for (some, expected) in
+        [(&[1, 2, 3][..], &[][..]), (&[1, 2, 4], &[]), (&[1, 3], &["b"]), (&[1, 2], &["c"]), (&[], &["a", "b", "c"])]
+    {
+        let left_out = told(some).unwrap().outcome.left_out.first;
+        let paths: Vec<_> = left_out.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, expected, "{some:?}: {left_out:?}");
+        assert!(left_out.iter().all(|problem| problem.why.as_str().contains("not verified")), "{left_out:?}");
+    }
+    let twice = told(&[1, 1, 2, 3]);
+    assert!(matches!(twice, Err(Error::Malformed(_))), "{twice:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{Tree, metadata_of, open_file};
 use rustix::io::Errno;
 
-use crate::list::{self, FileList, Numbered};
+use crate::list::{self, FileList, NO_GROUP, Numbered};
 use crate::proto::xattr::XattrTable;
 
 /// Gives the content of entries.
@@ -36,6 +36,8 @@ pub(crate) trait Content {
     fn xattr(&mut self, index: u32, number: u32, value: &mut Vec<u8>) -> bool;
     /// The peer's content turned out to be another.
     fn differs(&mut self, index: u32);
+    /// The peer has told the checksums of these; it must have all others that could be given, too.
+    fn expect_verified(&mut self, told: &Entries);
     /// Ends the reading; whether what was read is the content that the entry had at one moment.
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent;
 }
@@ -60,6 +62,25 @@ pub(crate) enum Consistent {
     Broken,
 }
 
+/// A set of entries, as numbers of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Entries(Vec<u64>);
+
+impl Entries {
+    /// Adds an entry, which must be one of the list; whether it was not there yet.
+    pub(crate) fn insert(&mut self, index: u32) -> bool {
+        let (word, bit) = (index as usize / 64, 1 << (index % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0.get_mut(word).is_some_and(|word| std::mem::replace(word, *word | bit) & bit == 0)
+    }
+
+    pub(crate) fn contains(&self, index: u32) -> bool {
+        self.0.get(index as usize / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+}
+
 /// The content of a tree's files.
 pub(crate) struct TreeContent<'t> {
     tree: &'t Tree,
@@ -72,6 +93,8 @@ pub(crate) struct TreeContent<'t> {
     remarks: LeftOut,
     /// Entries in `left_out`, so that a second try does not count them again.
     broken: HashSet<u32>,
+    /// Entries that had vanished when they were asked for.
+    vanished: HashSet<u32>,
     problem: Option<Problem>,
     /// Entries that are not done yet, and the number of the first of them.
     ahead: Numbered<'t>,
@@ -90,6 +113,7 @@ impl<'t> TreeContent<'t> {
             left_out: LeftOut::default(),
             remarks: LeftOut::default(),
             broken: HashSet::new(),
+            vanished: HashSet::new(),
             problem: None,
             ahead: list.entries(),
             next: 0,
@@ -167,6 +191,7 @@ impl Content for TreeContent<'_> {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => {
                 let path = self.path(index);
                 self.remarks.add(path, Line::new("vanished before it was read"));
+                self.vanished.insert(index);
                 Err(Missing::Vanished)
             }
             Err(errno) => {
@@ -209,6 +234,27 @@ impl Content for TreeContent<'_> {
 
     fn differs(&mut self, index: u32) {
         self.leave_out(index, Line::new("verified: the destination's content is not that of the source"));
+    }
+
+    fn expect_verified(&mut self, told: &Entries) {
+        let list = self.list;
+        let files = || list.entries().filter(|(_, entry)| entry.kind() == Kind::File);
+        // One checksum stands for all names of an inode.
+        let mut settled = HashSet::new();
+        for (index, entry) in files().filter(|(_, entry)| entry.group != NO_GROUP) {
+            if told.contains(index) || self.broken.contains(&index) || self.vanished.contains(&index) {
+                settled.insert(entry.group);
+            }
+        }
+        for (index, entry) in files() {
+            let is_settled = match entry.group {
+                NO_GROUP => told.contains(index) || self.vanished.contains(&index),
+                group => !settled.insert(group),
+            };
+            if !is_settled {
+                self.leave_out(index, Line::new("not verified: the destination did not tell its checksum"));
+            }
+        }
     }
 
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
@@ -267,7 +313,10 @@ impl Content for MemoryContent<'_> {
     fn xattr(&mut self, _: u32, _: u32, _: &mut Vec<u8>) -> bool {
         true
     }
+
     fn differs(&mut self, _: u32) {}
+
+    fn expect_verified(&mut self, _: &Entries) {}
 
     fn close(&mut self, _: u32, _: Result<(), Errno>) -> Consistent {
         Consistent::Yes

@@ -19,7 +19,7 @@ use crate::proto::request::{Flags, Item};
 use crate::proto::sums::SumHead;
 use crate::proto::token::Token;
 use crate::proto::xattr;
-use crate::push::content::{Consistent, Content, Missing};
+use crate::push::content::{Consistent, Content, Entries, Missing};
 use crate::push::search::{Piece, Signature, search};
 use crate::push::tokens::Tokens;
 use crate::session::Agreed;
@@ -48,23 +48,9 @@ pub(crate) struct Sender<R, W, C> {
     told: IoErrors,
     /// How many entries it was told of.
     named: usize,
-    asked: Asked,
-}
-
-/// The entries whose content was asked for in this phase. A receiver needs it once, and again in the second phase if it was
-/// damaged; one that could ask for it any number of times could keep a source at work for as long as it likes.
-#[derive(Debug, Default)]
-struct Asked(Vec<u64>);
-
-impl Asked {
-    /// Whether it is the first time for this entry, which must be one of the list.
-    fn first_time(&mut self, index: u32) -> bool {
-        let (word, bit) = (index as usize / 64, 1 << (index % 64));
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0.get_mut(word).is_some_and(|word| std::mem::replace(word, *word | bit) & bit == 0)
-    }
+    /// The entries whose content was asked for in this phase. A receiver needs it once, and again in the second phase if
+    /// it was damaged; one that could ask for it any number of times could keep a source at work for as long as it likes.
+    asked: Entries,
 }
 
 /// What there is to tell at the end.
@@ -95,7 +81,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             tally: Tally::default(),
             told: IoErrors::default(),
             named: 0,
-            asked: Asked::default(),
+            asked: Entries::default(),
         })
     }
 
@@ -111,8 +97,11 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
         loop {
             match self.next_index()? {
                 Index::Done => {
+                    if phase == PHASES && self.agreed.verifies {
+                        self.expect_all_verified();
+                    }
                     phase += 1;
-                    self.asked = Asked::default();
+                    self.asked = Entries::default();
                     self.done()?;
                     if phase > PHASES {
                         break;
@@ -180,7 +169,7 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             if phase >= PHASES || !self.content.has_content(index) {
                 return Err(Malformed::unexpected("a request for content that there is not").into());
             }
-            if !self.asked.first_time(index) {
+            if !self.asked.insert(index) {
                 return Err(Malformed::unexpected("a second request for the same content").into());
             }
             self.transfer(index, &item)?;

@@ -23,6 +23,9 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             return Err(Malformed::unexpected("a request after the last try").into());
         }
         let theirs = self.reader.take(self.agreed.checksum.len() as usize)?.to_vec();
+        if !self.asked.insert(index) {
+            return Err(Malformed::unexpected("a second checksum of the same content").into());
+        }
         self.content.reached(index);
         let differs = match self.content.open(index) {
             Ok(_) => {
@@ -39,5 +42,13 @@ impl<R: Read, W: Write, C: Content> Sender<R, W, C> {
             self.content.differs(index);
         }
         self.tell(IoErrors::default())
+    }
+
+    /// The peer has told all checksums that it will tell. What it could not store or read it has said, and that the run is
+    /// not complete is known then.
+    pub(super) fn expect_all_verified(&mut self) {
+        if self.reader.messages().problems.is_empty() {
+            self.content.expect_verified(&self.asked);
+        }
     }
 }
