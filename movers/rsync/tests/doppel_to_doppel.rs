@@ -5,13 +5,14 @@
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use doppel_contract::{EmptySource, Fault, Retry, Verification};
+use doppel_contract::{EmptySource, Fault, Phase, Retry, Verification};
 use doppel_rsync::error::Error;
 use doppel_rsync::outcome::Peer;
 use doppel_rsync::push::{Connection, PushOptions, push};
 use doppel_rsync::serve::{Modules, serve};
-use doppel_volume::monitor::Silent;
+use doppel_volume::monitor::{Monitor, Silent};
 use doppel_volume::tree::Tree;
 use proptest::prelude::*;
 use support::faulty::Every;
@@ -175,6 +176,52 @@ fn an_empty_source_is_sent_where_that_is_wanted_or_does_no_harm() {
     // Now both are empty.
     let (pushed, served) = sync(source.path(), destination.path());
     assert!(pushed.left_out.is_empty() && served.left_out.is_empty());
+}
+
+#[test]
+fn progress_grows_while_a_large_file_is_moved_and_ends_at_its_total() {
+    /// Bytes that were told while files were moved, and all that was told.
+    #[derive(Default)]
+    struct Steps {
+        early: AtomicU64,
+        all: [AtomicU64; 2],
+    }
+    impl Monitor for Steps {
+        fn phase(&self, _: Phase) {}
+        fn found(&self, _: u64, _: u64) {}
+        fn all_found(&self) {}
+        fn done(&self, entries: u64, bytes: u64) {
+            if entries == 0 {
+                self.early.fetch_add(bytes, Ordering::Relaxed);
+            }
+            for (sum, more) in self.all.iter().zip([entries, bytes]) {
+                sum.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+    let (source, destination) = two();
+    write(&source.path().join("large"), noise(3_000_000, 1));
+    write(&source.path().join("small"), "content");
+    let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
+    // Whole, and then with its beginning changed.
+    for (size, moved) in [(3_000_000, 3_000_007), (3_000_007, 3_000_007)] {
+        if size > 3_000_000 {
+            write(&source.path().join("large"), [&b"changed"[..], &noise(3_000_000, 1)].concat());
+        }
+        let (client, server) = pair();
+        let (sent, received) = (Steps::default(), Steps::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let tree = Tree::open(destination.path()).unwrap();
+                serve(server, &Modules::new(&tree, EmptySource::Refuse), &received).unwrap();
+            });
+            push(client, &Tree::open(source.path()).unwrap(), &options, &sent).unwrap();
+        });
+        for (who, steps) in [("source", sent), ("destination", received)] {
+            assert_eq!(steps.all.map(AtomicU64::into_inner), [3, size + 7], "{who}");
+            assert_eq!(steps.early.into_inner(), moved, "{who}");
+        }
+    }
 }
 
 #[test]

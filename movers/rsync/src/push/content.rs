@@ -7,7 +7,7 @@ use doppel_contract::{LeftOut, Line, Problem};
 use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
-use doppel_volume::monitor::Monitor;
+use doppel_volume::monitor::{Monitor, OneFile};
 use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{Tree, metadata_of, open_file};
 use rustix::io::Errno;
@@ -88,7 +88,7 @@ pub(crate) struct TreeContent<'t> {
     xattrs: &'t XattrTable,
     dirs: Dirs<'t>,
     monitor: &'t dyn Monitor,
-    open: Option<(Reading, Metadata)>,
+    open: Option<(u32, Reading, Metadata)>,
     left_out: LeftOut,
     remarks: LeftOut,
     /// Entries in `left_out`, so that a second try does not count them again.
@@ -99,6 +99,8 @@ pub(crate) struct TreeContent<'t> {
     /// Entries that are not done yet, and the number of the first of them.
     ahead: Numbered<'t>,
     next: u32,
+    /// What the monitor knows of the content of that one.
+    now: Option<OneFile<'t>>,
 }
 
 impl<'t> TreeContent<'t> {
@@ -117,6 +119,7 @@ impl<'t> TreeContent<'t> {
             problem: None,
             ahead: list.entries(),
             next: 0,
+            now: None,
         }
     }
 
@@ -174,7 +177,8 @@ impl Content for TreeContent<'_> {
     fn reached(&mut self, index: u32) {
         let done = index.saturating_sub(self.next) as usize;
         for (_, entry) in self.ahead.by_ref().take(done) {
-            self.monitor.done(1, if entry.kind() == Kind::File { entry.size } else { 0 });
+            let size = if entry.kind() == Kind::File { entry.size } else { 0 };
+            self.now.take().unwrap_or_else(|| OneFile::new(self.monitor, size)).end();
         }
         self.next = self.next.max(index);
     }
@@ -185,7 +189,10 @@ impl Content for TreeContent<'_> {
         }
         match self.open_entry(index) {
             Ok((file, metadata)) => {
-                self.open = Some((Reading::new(file, metadata.size), metadata));
+                if index == self.next {
+                    self.now.get_or_insert_with(|| OneFile::new(self.monitor, metadata.size));
+                }
+                self.open = Some((index, Reading::new(file, metadata.size), metadata));
                 Ok(metadata.size)
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => {
@@ -202,8 +209,12 @@ impl Content for TreeContent<'_> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let (reading, _) = self.open.as_mut().ok_or(Errno::BADF)?;
-        reading.read(buffer)
+        let (index, reading, _) = self.open.as_mut().ok_or(Errno::BADF)?;
+        let count = reading.read(buffer)?;
+        if let Some(now) = self.now.as_mut().filter(|_| *index == self.next) {
+            now.moved(count as u64);
+        }
+        Ok(count)
     }
 
     fn take_problem(&mut self) -> Option<Problem> {
@@ -258,7 +269,7 @@ impl Content for TreeContent<'_> {
     }
 
     fn close(&mut self, index: u32, read: Result<(), Errno>) -> Consistent {
-        let Some((reading, before)) = self.open.take() else { return Consistent::Broken };
+        let Some((_, reading, before)) = self.open.take() else { return Consistent::Broken };
         match read.and_then(|()| metadata_of(reading.file())) {
             Ok(after) if after.size == before.size && after.modified == before.modified => Consistent::Yes,
             Ok(_) => Consistent::Changed,

@@ -7,6 +7,7 @@ use doppel_contract::Line;
 use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::Kind;
+use doppel_volume::monitor::OneFile;
 use doppel_volume::replace::NewFile;
 use doppel_volume::tree::{metadata_at, metadata_of};
 use rustix::io::Errno;
@@ -157,12 +158,17 @@ impl<'r, R: Read> Receiver<'r, R> {
         let list = &self.job.received.list;
         let entry = list.get(index).ok_or_else(|| out_of_turn(index))?;
         let head = SumHead::read(self.reader, self.job.agreed.checksum.len())?;
-        match self.store(index, &entry, (head, values))? {
+        // What comes a second time was counted the first time.
+        let mut moved = OneFile::new(self.job.monitor, if phase == 0 { entry.size } else { 0 });
+        match self.store(index, &entry, (head, values), &mut moved)? {
             Outcome::Stored => {
                 shared.set(index, State::Stored);
                 shared.files.fetch_add(1, Ordering::Relaxed);
             }
-            Outcome::Wrong if phase == 0 => shared.ask_again(index),
+            Outcome::Wrong if phase == 0 => {
+                shared.ask_again(index);
+                return Ok(());
+            }
             Outcome::Wrong => {
                 let why =
                     "its content changed while it was read, or was damaged on the way, twice; the old one was kept";
@@ -172,7 +178,7 @@ impl<'r, R: Read> Receiver<'r, R> {
                 self.leave_out(index, &entry, Line::new(format!("store: {}", std::io::Error::from(errno))));
             }
         }
-        self.job.monitor.done(1, entry.size);
+        moved.end();
         Ok(())
     }
 
@@ -182,7 +188,13 @@ impl<'r, R: Read> Receiver<'r, R> {
     }
 
     /// Reads the content to its end, whatever becomes of it. The outer error is the connection's.
-    fn store(&mut self, index: u32, entry: &Entry, (head, values): (SumHead, &Values)) -> Result<Outcome, Error> {
+    fn store(
+        &mut self,
+        index: u32,
+        entry: &Entry,
+        (head, values): (SumHead, &Values),
+        moved: &mut OneFile<'_>,
+    ) -> Result<Outcome, Error> {
         let list = &self.job.received.list;
         let (name, directory) = (list.name(entry), list.directory(entry.parent));
         let kept = self.job.partials.get(index);
@@ -197,7 +209,7 @@ impl<'r, R: Read> Receiver<'r, R> {
                 _ => NewFile::create(dir, self.job.names),
             }
         });
-        let mut content = Content { new, basis, sum: FileSum::Empty(self.job.agreed.checksum), bytes: [0, 0] };
+        let mut content = Content { new, basis, sum: FileSum::Empty(self.job.agreed.checksum), bytes: [0, 0], moved };
         let read = content.read(self.reader, &mut self.tokens, &head, &mut self.block);
         let Content { new, sum, bytes: [literal, matched], .. } = content;
         let shared = self.job.shared;
@@ -233,16 +245,17 @@ impl<'r, R: Read> Receiver<'r, R> {
 }
 
 /// New content on its way into a file.
-struct Content<'d> {
+struct Content<'d, 'c, 'm> {
     /// The file, or why it cannot be written.
     new: Result<NewFile<'d>, Errno>,
     basis: Basis,
     sum: FileSum,
     /// Bytes that came, and bytes of the old content.
     bytes: [u64; 2],
+    moved: &'c mut OneFile<'m>,
 }
 
-impl Content<'_> {
+impl Content<'_, '_, '_> {
     fn read<R: Read>(
         &mut self,
         reader: &mut Reader<R>,
@@ -266,6 +279,7 @@ impl Content<'_> {
                     block.as_slice()
                 }
             };
+            self.moved.moved(data.len() as u64);
             if let Ok(new) = &mut self.new {
                 self.sum.update(data);
                 if let Err(errno) = new.append(data)
