@@ -172,7 +172,7 @@ mod tests {
         let (mut now, mut stalled) = (Instant::now(), Duration::ZERO);
         let mut pace = Pace::new(now);
         let mut packed = 0;
-        for window in 0..windows {
+        for (window, step) in (0..windows).zip(STEPS.into_iter().cycle()) {
             let World { link, store, shrinks } = world(window);
             let took = |bytes: u64, rate: u64| Duration::from_micros(bytes * 1_000_000 / rate);
             let (wire, busy) = match pace.mode() {
@@ -181,7 +181,7 @@ mod tests {
             };
             packed += u64::from(pace.mode() == Mode::Packed);
             // What is slowest sets the pace; the rest of the time is spent waiting in a write.
-            let takes = busy.max(took(wire, link).max(took(WINDOW, store)) * STEPS[window as usize % 3] / 10);
+            let takes = busy.max(took(wire, link).max(took(WINDOW, store)) * step / 10);
             now += takes;
             stalled += takes - busy;
             pace.sent(WINDOW, wire, || (now, stalled));
