@@ -1,11 +1,16 @@
 //! What was typed, and what the program uses of it.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
 
 use crate::model::pod::MoverImage;
+use crate::model::policy::{Deadlines, Jitter, Policy};
+use crate::model::queue::Limits;
+use crate::model::schedule::parse_every;
 use crate::telemetry::certificate::Source;
 use crate::telemetry::scrape::{Readers, ScrapeSettings};
 
@@ -37,6 +42,32 @@ pub struct OperatorArgs {
     /// where movers run; not for movers with a ServiceAccount of the user's.
     #[arg(long, env = "MOVER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub mover_image_pull_secrets: Vec<String>,
+    /// Most synchronizations under way at the same time: making their copy, or with a mover that starts or runs; 0: as many as
+    /// there are. The others wait, restores before all others, namespaces by turns. A destination that listens does not count.
+    #[arg(long, env = "MAX_SYNCS", default_value_t = 0)]
+    pub max_syncs: u32,
+    /// The same for each namespace.
+    #[arg(long, env = "MAX_SYNCS_PER_NAMESPACE", default_value_t = 0)]
+    pub max_syncs_per_namespace: u32,
+    /// The same for each node, for movers that have to run beside a pod that uses their volume. The scheduler chooses the node of
+    /// all others: they count, and do not wait.
+    #[arg(long, env = "MAX_SYNCS_PER_NODE", default_value_t = 0)]
+    pub max_syncs_per_node: u32,
+    /// The same for each StorageClass, of the volumes that are copied.
+    #[arg(long, env = "MAX_SYNCS_PER_STORAGE_CLASS", default_value_t = 0)]
+    pub max_syncs_per_storage_class: u32,
+    /// Longest time until a mover's pod runs, such as 1h30m or 90s. After it the attempt has failed, and the next one follows as after
+    /// any failure; a copy that is not ready by then is waited for without a place. 0: there is no such time.
+    #[arg(long, env = "START_DEADLINE", default_value = "1h", value_parser = start_deadline)]
+    pub start_deadline: StartDeadline,
+    /// Longest time that one attempt of a mover may run; the next one goes on with what is not there yet. Movers that run when
+    /// this is changed are started anew.
+    #[arg(long, env = "RUN_DEADLINE", default_value = "24h", value_parser = run_deadline)]
+    pub run_deadline: NonZeroU64,
+    /// Spreads schedules: each object fires late by a part of the time until its schedule fires again, of its own and always the
+    /// same, at most this many hundredths (0 to 50). status.nextSyncTime shows when.
+    #[arg(long, env = "SCHEDULE_JITTER_PERCENT", default_value = "0", value_parser = jitter)]
+    pub schedule_jitter_percent: Jitter,
     /// Namespace of the operator's own Lease, and of its Secrets.
     #[arg(long, env = "POD_NAMESPACE", default_value = "doppel-system")]
     pub namespace: String,
@@ -86,6 +117,30 @@ pub enum BindAddress {
     At(SocketAddr),
 }
 
+/// A time, or none: clap takes a plain Option for a flag that may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartDeadline(Option<SignedDuration>);
+
+fn start_deadline(text: &str) -> Result<StartDeadline, String> {
+    if text == "0" {
+        return Ok(StartDeadline(None));
+    }
+    let seconds = i64::try_from(run_deadline(text)?.get()).map_err(|_| NO_DURATION.to_owned())?;
+    Ok(StartDeadline(Some(SignedDuration::from_secs(seconds))))
+}
+
+fn run_deadline(text: &str) -> Result<NonZeroU64, String> {
+    let duration = parse_every(text).map_err(|_| NO_DURATION.to_owned())?;
+    NonZeroU64::new(duration.as_secs()).ok_or_else(|| NO_DURATION.to_owned())
+}
+
+const NO_DURATION: &str = "write a time of at least one second as 1h30m or 90s";
+
+fn jitter(text: &str) -> Result<Jitter, String> {
+    let percent = text.parse().ok().and_then(Jitter::new);
+    percent.ok_or_else(|| format!("write a whole number from 0 to {}", Jitter::MOST))
+}
+
 fn bind_address(text: &str) -> Result<BindAddress, String> {
     if text == "0" { Ok(BindAddress::Off) } else { address(text).map(BindAddress::At) }
 }
@@ -116,6 +171,19 @@ impl OperatorArgs {
         }
         let folder = PathBuf::from(&self.metrics_cert_path);
         Source::Files { certificate: folder.join(&self.metrics_cert_name), key: folder.join(&self.metrics_cert_key) }
+    }
+
+    /// What synchronizations are held to.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let limits = Limits {
+            cluster: NonZeroU32::new(self.max_syncs),
+            namespace: NonZeroU32::new(self.max_syncs_per_namespace),
+            node: NonZeroU32::new(self.max_syncs_per_node),
+            storage_class: NonZeroU32::new(self.max_syncs_per_storage_class),
+        };
+        let deadlines = Deadlines { start: self.start_deadline.0, run: self.run_deadline };
+        Policy { limits, deadlines, jitter: self.schedule_jitter_percent }
     }
 
     /// The image that movers are started from.
@@ -166,6 +234,48 @@ mod tests {
         assert!(matches!(at(&["--metrics-cert-path="]), Source::SelfSigned(_)));
         let named = ["--metrics-cert-path=/c", "--metrics-cert-name=a.pem", "--metrics-cert-key=b.pem"];
         assert_eq!(at(&named), files("/c/a.pem", "/c/b.pem"));
+    }
+
+    #[test]
+    fn nothing_is_limited_or_spread_unless_somebody_says_so() {
+        let policy = |flags: &[&str]| parse(flags).unwrap().policy();
+        assert_eq!(policy(&[]), Policy::default());
+        assert_eq!((policy(&[]).limits.are_none(), policy(&[]).jitter.of("any")), (true, 0));
+        let flags = ["--max-syncs=9", "--max-syncs-per-namespace=3", "--max-syncs-per-node=2"];
+        let limits = policy(&[&flags[..], &["--max-syncs-per-storage-class=4"]].concat()).limits;
+        let [cluster, namespace, node, storage_class] = [9, 3, 2, 4].map(NonZeroU32::new);
+        assert_eq!(limits, Limits { cluster, namespace, node, storage_class });
+        assert!(parse(&["--max-syncs=-1"]).is_err());
+    }
+
+    #[test]
+    fn deadlines_are_written_as_go_writes_durations() {
+        let deadlines = |flags: &[&str]| parse(flags).map(|args| args.policy().deadlines);
+        let minutes = |minutes| Some(SignedDuration::from_mins(minutes));
+        assert_eq!(deadlines(&["--start-deadline=1h30m"]).unwrap().start, minutes(90));
+        assert_eq!(deadlines(&["--start-deadline=0"]).unwrap().start, None);
+        assert_eq!(deadlines(&["--run-deadline=90s"]).unwrap().run.get(), 90);
+        for wrong in
+            ["--run-deadline=0", "--run-deadline=1", "--start-deadline=", "--start-deadline=-1s", "--start-deadline=1d"]
+        {
+            assert!(deadlines(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_spread_by_half_a_period_at_most() {
+        let late =
+            |percent: &str, uid: &str| parse(&["--schedule-jitter-percent", percent]).unwrap().policy().jitter.of(uid);
+        assert!(parse(&["--schedule-jitter-percent=51"]).is_err());
+        let of: Vec<_> = (0..1000).map(|uid: u32| late("50", &uid.to_string())).collect();
+        assert!(of.iter().all(|part| *part < 500_000));
+        assert_eq!(late("50", "7"), of[7], "always the same");
+        // Evenly: each tenth of the range has about its tenth of the objects.
+        for tenth in 0..10 {
+            let range = tenth * 50_000..(tenth + 1) * 50_000;
+            let count = of.iter().filter(|part| range.contains(*part)).count();
+            assert!((50..150).contains(&count), "{count} of 1000 in {range:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Composition root: client, lease, watches, probes and metrics, and their common end. The only place that spawns.
 
 mod claims;
+mod objects;
 mod watches;
 
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use kube::runtime::controller::{Action, Controller};
 use kube::{Api, Client};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::objects::Objects;
 use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
 use crate::args::OperatorArgs;
 use crate::population::{self, offer};
 use crate::replication::interpret::Kind;
+use crate::replication::queue::Queue;
 use crate::replication::{Context, reconcile};
 use crate::telemetry::events::Events;
 use crate::telemetry::lease::{Lease, LeaseError};
@@ -140,10 +143,16 @@ async fn work(
     metrics.lead();
     let events = Events::new(client.clone(), args.identity.clone());
     let populations = population::Context::new(client.clone(), args.image(), events.clone());
-    let context = Arc::new(Context::new(client.clone(), args.image(), events, metrics));
+    let (queue, woken) = Queue::new(args.policy(), metrics.clone());
+    let context = Arc::new(Context::new(client.clone(), args.image(), events, (metrics, queue)));
+    if let Err(error) = context.begin().await {
+        tracing::warn!(%error, "Could not read who waits for a place, the first pass tries again");
+    }
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let sources = controller::<ReplicationSource>(client.clone(), context.clone(), stopping(stopped.clone()));
-    let destinations = controller::<ReplicationDestination>(client.clone(), context, stopping(stopped.clone()));
+    let sources = Objects::<ReplicationSource>::new(&context, woken.sources);
+    let sources = controller(client.clone(), sources, stopping(stopped.clone()));
+    let destinations = Objects::<ReplicationDestination>::new(&context, woken.destinations);
+    let destinations = controller(client.clone(), destinations, stopping(stopped.clone()));
     let populations = fill_claims(&client, Arc::new(populations), stopping(stopped.clone()));
     let offers = offer_populator(client.clone(), stopping(stopped));
     let controllers = async { futures::join!(sources, destinations, populations, offers) };
@@ -186,12 +195,12 @@ impl Signals {
 
 async fn controller<K: Kind>(
     client: Client,
-    context: Arc<Context>,
+    objects: Objects<K>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
-    let controller = Controller::new(Api::<K>::all(client.clone()), kube::runtime::watcher::Config::default());
-    watches::attach(controller, &client)
+    let context = objects.context.clone();
+    watches::attach(objects.controller(&client), &client)
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile::<K>, |_, error, _| -> Action { match *error {} }, context)

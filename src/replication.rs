@@ -3,8 +3,10 @@
 pub mod interpret;
 pub mod observe;
 pub mod plan;
+pub mod queue;
 pub mod report;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +16,14 @@ use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
 use self::interpret::{Interpretation, Kind};
+use self::queue::line::Key;
+use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
 use crate::model::pod::MoverImage;
-use crate::model::replication::{Owner, Replication, Role};
+use crate::model::queue::Turn;
+use crate::model::replication::{Owner, Phase, Replication, Role};
 use crate::model::status::Status;
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
@@ -30,15 +35,40 @@ pub struct Context {
     image: MoverImage,
     events: Events,
     metrics: Metrics,
-    failures: Failures<(Role, String, String)>,
+    queue: Queue,
+    failures: Failures<Key>,
 }
 
 impl Context {
     /// A context over one API server.
     #[must_use]
-    pub fn new(client: Client, image: MoverImage, events: Events, metrics: Metrics) -> Self {
+    pub fn new(client: Client, image: MoverImage, events: Events, (metrics, queue): (Metrics, Queue)) -> Self {
         let applier = Applier::new(client.clone(), image.clone());
-        Self { client, applier, image, events, metrics, failures: Failures::default() }
+        Self { client, applier, image, events, metrics, queue, failures: Failures::default() }
+    }
+
+    /// Learns who has a place and who waits for one, before the first pass.
+    ///
+    /// # Errors
+    /// When the API server cannot be read. Then the first pass does it.
+    pub async fn begin(&self) -> kube::Result<()> {
+        self.queue.begin(&self.client).await
+    }
+
+    /// An object that is gone.
+    pub fn forget(&self, role: Role, namespace: &str, name: &str) {
+        let key = Key { role, namespace: namespace.to_owned(), name: name.to_owned() };
+        self.metrics.forget(role, namespace, name);
+        self.failures.forget(&key);
+        self.queue.leave(&key);
+    }
+
+    /// Of this kind there are these, by namespace and name, and no others.
+    pub fn retain(&self, role: Role, there: &BTreeSet<(String, String)>) {
+        for gone in self.metrics.known(role).iter().filter(|namespaced| !there.contains(namespaced)) {
+            self.forget(role, &gone.0, &gone.1);
+        }
+        self.queue.retain(role, there);
     }
 
     /// Tells of an object that could not be brought further.
@@ -74,16 +104,16 @@ impl PassError {
 /// # Errors
 /// Never: what goes wrong becomes a condition and a later pass.
 pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
-    let namespace = object.namespace().unwrap_or_default();
-    let key = (K::ROLE, namespace.clone(), object.name_any());
-    Ok(match pass::<K>(&context, &namespace, &key.2).await {
+    let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    Ok(match pass::<K>(&context, &key).await {
         Ok(action) => {
             context.failures.forget(&key);
             action
         }
         Err(error) => {
             let pause = if error.is_conflict() { Duration::ZERO } else { context.failures.next_pause(key.clone()) };
-            tracing::warn!(kind = K::ROLE.kind(), namespace, name = key.2, %error, ?pause, "Pass over object was not finished");
+            let Key { role, namespace, name } = key;
+            tracing::warn!(kind = role.kind(), namespace, name, %error, ?pause, "Pass over object was not finished");
             Action::requeue(pause)
         }
     })
@@ -91,72 +121,91 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
 
 /// The object is read afresh: a cache that lags behind the operator's own writes would start a finished synchronization
 /// once more.
-async fn pass<K: Kind>(context: &Context, namespace: &str, name: &str) -> Result<Action, PassError> {
-    let api = Api::<K>::namespaced(context.client.clone(), namespace);
-    let Some(object) = api.get_opt(name).await? else {
-        context.metrics.forget(K::ROLE, namespace, name);
+async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError> {
+    let api = Api::<K>::namespaced(context.client.clone(), &key.namespace);
+    let Some(mut object) = api.get_opt(&key.name).await? else {
+        context.forget(key.role, &key.namespace, &key.name);
         return Ok(Action::await_change());
     };
     if object.meta().deletion_timestamp.is_some() {
+        context.queue.stop_waiting(key);
         return Ok(Action::await_change());
     }
     let old = object.status();
     let now = Timestamp::now();
     let wish = match object.interpret() {
-        Interpretation::Wish(wish) => *wish,
+        Interpretation::Wish(wish) => wish.under(context.queue.policy()),
         Interpretation::External => {
-            context.metrics.forget(K::ROLE, namespace, name);
+            context.forget(key.role, &key.namespace, &key.name);
             return Ok(Action::await_change());
         }
         Interpretation::Refused(reason) => {
-            let status = report::report_refusal(&old, &reason, now);
+            context.queue.leave(key);
+            let placeless = old.clone().with_turn(None, &Phase::Never);
+            let status = report::report_refusal(&placeless, &reason, now);
             context.measure_trouble(&owner_of(K::ROLE, &object), &status, None);
-            write(&api, object, &old, status).await?;
+            write(&api, &mut object, status).await?;
             return Ok(Action::await_change());
         }
     };
-    match advance(context, &wish, &old, now).await {
+    match advance(context, &wish, (&api, &mut object), now).await {
         Ok((reported, wake_at)) => {
-            let events = reported.events.clone();
-            write(&api, object.clone(), &old, reported.status.clone()).await?;
             context.metrics.record(&wish, &reported.measures, Instant::now());
-            context.events.publish(&object.object_ref(&()), &events).await;
+            context.events.publish(&object.object_ref(&()), &reported.events).await;
             Ok(wake_at.map_or_else(Action::await_change, |at| requeue(at, Timestamp::now())))
         }
         Err(error) => {
             if !error.is_conflict() {
+                let old = old.with_turn(context.queue.turn(key), &wish.phase);
                 let status = report::report_error(&old, error.to_string(), now);
                 context.measure_trouble(&wish.owner, &status, Some(&wish));
-                write(&api, object, &old, status).await?;
+                write(&api, &mut object, status).await?;
             }
             Err(error)
         }
     }
 }
 
-/// Observe, plan, apply, report.
-async fn advance(
+/// Observe, plan, wait for a place or take it, apply, report.
+async fn advance<K: Kind>(
     context: &Context,
     wish: &Replication,
-    old: &Status,
+    (api, object): (&Api<K>, &mut K),
     now: Timestamp,
 ) -> Result<(Reported, Option<Timestamp>), PassError> {
-    let seen = observe::observe(&context.client, &context.image, wish).await?;
+    let (key, old) = (Key::of(&wish.owner), object.status());
+    let seen = observe::observe(&context.client, &context.image, wish).await;
+    let seen = seen.inspect_err(|_| context.queue.lose_sight(&key, &old))?;
     let plan = plan::plan(wish, &seen, now);
-    context.applier.apply(&wish.owner, &plan.steps).await?;
-    Ok((report::report(old, wish, &seen, &plan, now), plan.wake_at))
+    let Decision { plan, turn, begins } = context.queue.decide(&context.client, (wish, &seen), plan, now).await?;
+    let with_turn = old.clone().with_turn(turn, &wish.phase);
+    if begins && with_turn.turn() != old.turn() && matches!(with_turn.turn(), Some(Turn::Place(_))) {
+        // Before anything is made that costs: whoever comes after a crash knows of it.
+        write(api, object, with_turn.clone()).await?;
+    }
+    let applied = context.applier.apply(&wish.owner, &plan.steps).await;
+    if begins {
+        // What cannot be begun keeps nobody else from his turn.
+        applied.inspect_err(|_| context.queue.leave(&key))?;
+    } else {
+        applied?;
+    }
+    let reported = report::report(&with_turn, wish, &seen, &plan, now);
+    write(api, object, reported.status.clone()).await?;
+    Ok((reported, plan.wake_at))
 }
 
 /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
 /// status is not what this pass saw.
-async fn write<K: Kind>(api: &Api<K>, mut object: K, old: &Status, new: Status) -> kube::Result<()> {
+async fn write<K: Kind>(api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
     let new = Status { observed_generation: object.meta().generation, ..new };
-    if *old == new && object.has_status() {
+    if object.status() == new && object.has_status() {
         return Ok(());
     }
     object.set_status(new);
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    api.replace_status(&object.name_any(), &parameters, &object).await.map(drop)
+    *object = api.replace_status(&object.name_any(), &parameters, object).await?;
+    Ok(())
 }
 
 /// Comes back at this time.

@@ -14,6 +14,7 @@ mod controller {
     #[path = "../../movers/transport/tests/support/port.rs"]
     mod port;
     mod prometheus;
+    mod queue;
     mod readiness;
     mod refusals;
     mod scrape;

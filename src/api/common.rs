@@ -234,6 +234,33 @@ pub struct CurrentSync {
     /// The latest failure of the mover in this synchronization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+
+    /// Since when this synchronization waits for a place among those that may cost something at the same time. Absent once
+    /// it has one, and where the operator limits nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_time: Option<Time>,
+
+    /// The place that this synchronization has among those that may cost something at the same time. Absent where the
+    /// operator limits nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceStatus>,
+}
+
+/// A place among the synchronizations that may cost something at the same time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceStatus {
+    /// When it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+
+    /// The StorageClass that it counts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
+
+    /// The node that it counts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
 }
 
 /// A failure of a mover.

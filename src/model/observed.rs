@@ -261,6 +261,10 @@ pub struct Job {
     pub start_fingerprint: String,
     /// `spec.parallelism`, 0 when paused.
     pub parallelism: i32,
+    /// When its newest pod was created, or it, while it has none.
+    pub since: Timestamp,
+    /// The node of its pod, once that has one.
+    pub node: Option<String>,
     /// What its mover is doing.
     pub mover: MoverState,
 }

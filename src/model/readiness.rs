@@ -38,6 +38,8 @@ pub enum ReadyState {
 pub enum ReadyReason {
     /// A synchronization begins.
     Starting,
+    /// Others have all the places there are.
+    Queued,
     /// A VolumeSnapshot is not ready to use.
     WaitingForSnapshot,
     /// The claim's application has not said that it may be copied.
@@ -80,8 +82,9 @@ pub enum ReadyReason {
 
 impl ReadyReason {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Starting,
+        Self::Queued,
         Self::WaitingForSnapshot,
         Self::WaitingForCopyTrigger,
         Self::WaitingForRemoval,
@@ -108,6 +111,7 @@ impl ReadyReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "Starting",
+            Self::Queued => "Queued",
             Self::WaitingForSnapshot => "WaitingForSnapshot",
             Self::WaitingForCopyTrigger => "WaitingForCopyTrigger",
             Self::WaitingForRemoval => "WaitingForRemoval",

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::name;
 use super::pod::{PodSettings, Verbosity};
+use super::policy::{Deadlines, Policy};
 use super::schedule::Schedule;
 
 /// A valid wish. `interpret` makes it from an object, or says why it cannot.
@@ -26,9 +27,21 @@ pub struct Replication {
     pub phase: Phase,
     /// The image that the status names.
     pub image: Option<Image>,
+    /// How long its parts may take.
+    pub deadlines: Deadlines,
 }
 
 impl Replication {
+    /// The same, held to what the operator says about all.
+    #[must_use]
+    pub fn under(self, policy: &Policy) -> Self {
+        let trigger = match self.trigger {
+            Trigger::Schedule(schedule) => Trigger::Schedule(schedule.late_by(policy.jitter.of(&self.owner.uid))),
+            trigger @ (Trigger::Manual(_) | Trigger::Continuous) => trigger,
+        };
+        Self { trigger, deadlines: policy.deadlines, ..self }
+    }
+
     /// The name of the snapshot that becomes this iteration's image: never that of the image which is published already.
     /// For an iteration that VolSync began, `noted` is what VolSync wrote on the claim.
     #[must_use]
@@ -69,7 +82,7 @@ pub struct Owner {
 }
 
 /// The two kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Role {
     /// ReplicationSource.
     Source,

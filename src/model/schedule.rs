@@ -9,13 +9,15 @@ use std::time::Duration;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// A schedule that fires at least once.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     text: String,
     rule: Rule,
+    /// Millionths of its period by which each firing is late; less than a half.
+    late: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ impl Schedule {
     pub fn parse(text: &str) -> Result<Self, ScheduleError> {
         let (zone, pattern) = split_zone(text)?;
         if let Some(every) = pattern.strip_prefix("@every") {
-            return Ok(Self { text: text.to_owned(), rule: Rule::Every(parse_every(every)?) });
+            return Ok(Self { text: text.to_owned(), rule: Rule::Every(parse_every(every)?), late: 0 });
         }
         let fields = pattern.split_whitespace().count();
         if !pattern.starts_with('@') && fields != 5 {
@@ -65,7 +67,7 @@ impl Schedule {
             .build()
             .parse(pattern)
             .map_err(|error| ScheduleError::Pattern(pattern.to_owned(), error.to_string()))?;
-        let schedule = Self { text: text.to_owned(), rule: Rule::Cron { cron: Box::new(cron), zone } };
+        let schedule = Self { text: text.to_owned(), rule: Rule::Cron { cron: Box::new(cron), zone }, late: 0 };
         // Any instant serves: a pattern without years either repeats for ever or never comes.
         match schedule.next_after(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
@@ -73,13 +75,24 @@ impl Schedule {
         }
     }
 
+    /// The same schedule, each firing late by so many millionths of the time until the next one. `@every` counts from the end
+    /// of the last run, which spreads itself.
+    #[must_use]
+    pub fn late_by(self, millionths: u32) -> Self {
+        Self { late: millionths, ..self }
+    }
+
     /// The first time that is strictly after this one.
     #[must_use]
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         match &self.rule {
+            Rule::Cron { cron, zone } if self.late == 0 => next(cron, zone, time),
             Rule::Cron { cron, zone } => {
-                let start = Zoned::new(time, zone.clone());
-                cron.find_next_occurrence(&start, false).ok().map(|next| next.timestamp())
+                let late = |written: Timestamp| delay(written, next(cron, zone, written)?, self.late);
+                // The firing before this time may not be over yet.
+                let before = cron.find_previous_occurrence(&Zoned::new(time, zone.clone()), true).ok();
+                let before = before.and_then(|before| late(before.timestamp())).filter(|late| *late > time);
+                before.or_else(|| late(next(cron, zone, time)?))
             }
             Rule::Every(interval) => time.checked_add(*interval).ok(),
         }
@@ -88,8 +101,20 @@ impl Schedule {
 
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        (&self.text, self.late) == (&other.text, other.late)
     }
+}
+
+fn next(cron: &Cron, zone: &TimeZone, time: Timestamp) -> Option<Timestamp> {
+    let start = Zoned::new(time, zone.clone());
+    cron.find_next_occurrence(&start, false).ok().map(|next| next.timestamp())
+}
+
+/// In whole seconds, as statuses show it.
+fn delay(written: Timestamp, next: Timestamp, millionths: u32) -> Option<Timestamp> {
+    let period = next.duration_since(written).as_secs();
+    let late = period.checked_mul(i64::from(millionths))? / 1_000_000;
+    written.checked_add(SignedDuration::from_secs(late)).ok()
 }
 
 fn split_zone(text: &str) -> Result<(TimeZone, &str), ScheduleError> {
@@ -103,7 +128,10 @@ fn split_zone(text: &str) -> Result<(TimeZone, &str), ScheduleError> {
 }
 
 /// Reads a Go duration of whole units (`1h30m`, `90s`), as `@every` takes it.
-fn parse_every(text: &str) -> Result<Duration, ScheduleError> {
+///
+/// # Errors
+/// When it is none, or shorter than a second.
+pub fn parse_every(text: &str) -> Result<Duration, ScheduleError> {
     let refuse = || ScheduleError::Every(text.trim().to_owned());
     let mut seconds = 0_u64;
     let mut digits = String::new();
@@ -166,6 +194,27 @@ mod tests {
     fn a_prefix_sets_the_time_zone() {
         check("CRON_TZ=Asia/Tokyo 0 0 * * *", "2026-11-23T10:00:00Z", "2026-11-23T15:00:00Z");
         check("TZ=America/New_York 30 2 * * *", "2026-11-23T00:00:00Z", "2026-11-23T07:30:00Z");
+    }
+
+    #[track_caller]
+    fn check_late(schedule: &str, millionths: u32, after: &str, expected: &str) {
+        let schedule = Schedule::parse(schedule).unwrap().late_by(millionths);
+        let next = schedule.next_after(after.parse().unwrap()).unwrap();
+        assert_eq!(next.to_string(), expected, "{millionths} {after}");
+    }
+
+    #[test]
+    fn a_schedule_that_is_spread_fires_once_a_period_and_always_as_late() {
+        let hourly = |after, expected| check_late("0 * * * *", 250_000, after, expected);
+        hourly("2026-11-23T09:59:59Z", "2026-11-23T10:15:00Z");
+        hourly("2026-11-23T10:00:00Z", "2026-11-23T10:15:00Z");
+        hourly("2026-11-23T10:14:59Z", "2026-11-23T10:15:00Z");
+        hourly("2026-11-23T10:15:00Z", "2026-11-23T11:15:00Z");
+        hourly("2026-11-23T13:30:00Z", "2026-11-23T14:15:00Z");
+        check_late("0 * * * *", 0, "2026-11-23T10:15:00Z", "2026-11-23T11:00:00Z");
+        check_late("@every 1h", 250_000, "2026-11-23T10:15:00Z", "2026-11-23T11:15:00Z");
+        // From a Friday to the Monday after it is three days, and the clock is put back on the Sunday between.
+        check_late("CRON_TZ=Europe/Berlin 0 3 * * 1-5", 400_000, "2026-10-23T01:00:00Z", "2026-10-24T06:12:00Z");
     }
 
     #[test]

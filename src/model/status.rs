@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::queue::Turn;
 use super::readiness::{Failure, Readiness};
-use super::replication::Image;
+use super::replication::{Image, Phase};
 
 /// A status, apart from its spelling in the API.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -129,4 +130,28 @@ pub struct CurrentSync {
     pub last_failure: Option<Failure>,
     /// When the next attempt begins.
     pub next_attempt: Option<Timestamp>,
+    /// Whether it waits for a place among those that may cost something, or has one.
+    pub turn: Option<Turn>,
+}
+
+impl Status {
+    /// What it says about places.
+    #[must_use]
+    pub fn turn(&self) -> Option<&Turn> {
+        self.current.as_ref()?.turn.as_ref()
+    }
+
+    /// The same, but for what it says about places. There is nothing to say between iterations.
+    #[must_use]
+    pub fn with_turn(mut self, turn: Option<Turn>, phase: &Phase) -> Self {
+        match (&mut self.current, phase) {
+            (Some(current), _) => current.turn = turn,
+            // One that VolSync began: what it answers is remembered from now on.
+            (None, Phase::Running(running)) if turn.is_some() => {
+                self.current = Some(CurrentSync { manual: running.manual.clone(), turn, ..CurrentSync::default() });
+            }
+            (None, _) => {}
+        }
+        self
+    }
 }

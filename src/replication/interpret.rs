@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::api::common::{MoverConfig, Trigger as TriggerSpec};
 use crate::model::name as names;
 use crate::model::pod::{PodSettings, Verbosity};
+use crate::model::policy::Deadlines;
 use crate::model::reason::Reason;
 use crate::model::replication::{
     Beginner, Direction, Iteration, KeySource, Mover, Pace, Phase, Replication, Role, Section, Trigger,
@@ -139,6 +140,7 @@ fn wish<K: Kind>(
         verbosity: verbosity(object),
         phase: phase(&status, &trigger),
         image: status.image,
+        deadlines: Deadlines::default(),
         trigger,
     })
 }

@@ -203,6 +203,7 @@ impl Reader<'_> {
         // By UID: pods of a former Job of this name may still be there.
         let selector = format!("batch.kubernetes.io/controller-uid={}", job.uid().unwrap_or_default());
         let pods = self.api::<Pod>().list(&ListParams::default().labels(&selector)).await?;
+        let pod = mover::newest(&pods.items);
         let annotation = |key: &str| job.annotations().get(key).cloned().unwrap_or_default();
         Ok(Some(observed::Job {
             name: job.name_any(),
@@ -213,6 +214,8 @@ impl Reader<'_> {
             fingerprint: annotation(name::FINGERPRINT_ANNOTATION),
             start_fingerprint: annotation(name::START_ANNOTATION),
             parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
+            since: pod.map_or_else(|| created(&job), created),
+            node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
             mover: mover::state(&job, &pods.items),
         }))
     }

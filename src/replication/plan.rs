@@ -9,6 +9,7 @@ mod destination;
 mod extra;
 mod iteration;
 mod mover;
+pub mod place;
 mod placement;
 mod snapshot;
 mod source;
@@ -22,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::observed::{MoverEnd, Observed, Ownership};
 use crate::model::pod::Placement;
+use crate::model::queue::Queued;
 use crate::model::reason::Reason;
 use crate::model::replication::{Image, Phase, Replication};
 use crate::model::step::Step;
@@ -73,6 +75,17 @@ pub enum Outcome {
         /// When the next one begins.
         next_attempt: Timestamp,
     },
+    /// An attempt's mover did not start in time.
+    NotStarted {
+        /// Which, from 1.
+        attempt: u32,
+        /// How long that may take.
+        within: SignedDuration,
+        /// Why it does not start, as the kubelet or the scheduler says.
+        reason: Option<String>,
+        /// When the next one begins.
+        next_attempt: Timestamp,
+    },
     /// The last attempt failed; the next one is not due yet.
     BackingOff,
     /// After a failure the user changed the wish: the next attempt begins as soon as the old Job is gone.
@@ -98,6 +111,8 @@ pub enum Outcome {
 /// What an iteration waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
+    /// Others have all the places there are.
+    Queued(Queued),
     /// A snapshot is not ready; with the driver's error if there is one.
     SnapshotReady {
         /// The snapshot.

@@ -6,6 +6,7 @@
 mod logs;
 pub(super) mod measures;
 mod ready;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use jiff::{Timestamp, Unit};
 
 use self::measures::standing;
-use super::plan::{Late, Outcome, Plan, Wait};
+use self::wait::waiting;
+use super::plan::{Late, Outcome, Plan};
 use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
 use crate::model::measure::Measures;
-use crate::model::name;
-use crate::model::observed::{MoverEnd, Observed};
-use crate::model::pod::Placement;
+use crate::model::observed::Observed;
+use crate::model::readiness::Failure;
 use crate::model::reason::Reason;
 use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
@@ -66,7 +67,13 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
             set(&mut status, ConditionReason::Paused, message, now);
         }
         Outcome::AttemptFailed { attempt, end, next_attempt } => {
-            events.push(fail(&mut status, *attempt, (end, *next_attempt), now));
+            let told = (ready::failure(end), logs::failure(end));
+            events.push(fail(&mut status, *attempt, told, *next_attempt, now));
+        }
+        Outcome::NotStarted { attempt, within, reason, next_attempt } => {
+            let failure = ready::not_started(*within, reason.as_ref(), now);
+            let words = format!("error: {}", failure.message);
+            events.push(fail(&mut status, *attempt, (failure, words), *next_attempt, now));
         }
         // The condition still tells of the failed attempt, and when the next one begins.
         Outcome::BackingOff => {}
@@ -146,13 +153,19 @@ fn publish(status: &mut Status, wish: &Replication, seen: &Observed) {
 }
 
 /// Remembers a failed attempt.
-fn fail(status: &mut Status, attempt: u32, (end, next): (&MoverEnd, Timestamp), now: Timestamp) -> Event {
-    let (next, why) = (to_seconds(next), logs::summary(end));
+fn fail(
+    status: &mut Status,
+    attempt: u32,
+    (failure, words): (Failure, String),
+    next: Timestamp,
+    now: Timestamp,
+) -> Event {
+    let (next, why) = (to_seconds(next), failure.message.clone());
     let current = status.current.get_or_insert_default();
     current.failed_attempts = attempt;
     current.next_attempt = Some(next);
-    current.last_failure = Some(ready::failure(end));
-    status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(logs::failure(end)) };
+    current.last_failure = Some(failure);
+    status.latest_mover = MoverStatus { result: Some(MoverResult::Failed), logs: Some(words) };
     let message = format!("attempt {attempt} failed: {why}; the next attempt begins at {next}");
     set(status, ConditionReason::Error, message, now);
     Event { reason: EventReason::TransferFailed, note: format!("attempt {attempt} failed: {why}") }
@@ -241,56 +254,6 @@ fn failed_attempts(status: &Status) -> u32 {
     status.current.as_ref().map_or(0, |current| current.failed_attempts)
 }
 
-fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
-    let what = what(wait, role);
-    match failed_attempts {
-        0 => format!("{IN_PROGRESS}: {what}"),
-        failed => {
-            format!("{IN_PROGRESS}: {what} (attempt {}; why the last one failed is in latestMoverStatus)", failed + 1)
-        }
-    }
-}
-
-fn what(wait: &Wait, role: Role) -> String {
-    let because = |text: String, why: &Option<String>| match why {
-        Some(why) => format!("{text}: {}", doppel_contract::Line::new(why)),
-        None => text,
-    };
-    match wait {
-        Wait::SnapshotReady { name, error } => {
-            because(format!("waiting until VolumeSnapshot {name} is ready to use"), error)
-        }
-        Wait::CopyTrigger { claim } => format!(
-            "PersistentVolumeClaim {claim} is copied when its annotation {} has a new value",
-            name::COPY_TRIGGER_ANNOTATION
-        ),
-        Wait::Gone { kind, name } => format!("waiting until the former {kind} {name} is gone"),
-        Wait::MoverStart { job, placement, reason } => {
-            let place = placement.as_ref().map_or_else(String::new, |Placement { node, pod, .. }| {
-                format!(" on node {node}, where Pod {pod} uses its volume")
-            });
-            because(format!("waiting until the mover of Job {job} starts{place}"), reason)
-        }
-        Wait::ClaimInUse { claim, pod } => format!(
-            "PersistentVolumeClaim {claim} is ReadWriteOncePod and Pod {pod} uses it; the mover starts when that pod is gone"
-        ),
-        Wait::UserUnscheduled { claim, pod } => format!(
-            "Pod {pod} uses PersistentVolumeClaim {claim} and has no node yet; the mover starts on the node that it gets"
-        ),
-        Wait::ClaimsApart(places) => {
-            let [(claim, pod, node), (other_claim, other_pod, other_node)] = &**places;
-            format!(
-                "the mover needs PersistentVolumeClaim {claim}, which Pod {pod} uses on node {node}, and {other_claim}, which \
-                 Pod {other_pod} uses on node {other_node}; bring both pods to one node"
-            )
-        }
-        Wait::Mover { job } => match role {
-            Role::Source => format!("the mover of Job {job} is running"),
-            Role::Destination => format!("the mover of Job {job} is running, it waits for its source or receives"),
-        },
-    }
-}
-
 fn events(old: &Status, new: &Status, wish: &Replication, plan: &Plan) -> Vec<Event> {
     let mut events: Vec<Event> = plan.steps.iter().filter_map(|step| event(step, wish)).collect();
     if let Some(address) = &new.address
@@ -353,7 +316,7 @@ fn set(status: &mut Status, reason: ConditionReason, message: String, now: Times
 }
 
 /// The API keeps whole seconds.
-fn to_seconds(time: Timestamp) -> Timestamp {
+pub(super) fn to_seconds(time: Timestamp) -> Timestamp {
     time.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc)).unwrap_or(time)
 }
 

@@ -17,6 +17,7 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::objects::{Object, Objects};
@@ -29,6 +30,8 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most durations kept for one object: one every 86 s over the window. 16 bytes each.
 const MOST_DURATIONS: usize = 1000;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+/// Seconds: from one that found a place free to one that waited for half a day.
+const QUEUE_WAITS: [f64; 8] = [0.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 43_200.0];
 
 /// Whose series it is. One series an object, removed with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -82,6 +85,9 @@ struct Inner {
     durations: Mutex<BTreeMap<Labels, Summary>>,
     objects: Arc<Objects>,
     leading: Gauge,
+    queue_length: Gauge,
+    places: Gauge,
+    queue_waits: Histogram,
 }
 
 /// Durations of one object's synchronizations.
@@ -106,6 +112,13 @@ impl Default for Metrics {
             "Whether this instance acts: 1, or 0 while it waits for the Lease",
             leading.clone(),
         );
+        let (queue_length, places, queue_waits) = (Gauge::default(), Gauge::default(), Histogram::new(QUEUE_WAITS));
+        let help = "Synchronizations that wait for a place; always 0 where nothing is limited";
+        registry.register("doppel_queue_length", help, queue_length.clone());
+        let help = "Synchronizations that have a place; always 0 where nothing is limited";
+        registry.register("doppel_queue_places", help, places.clone());
+        let help = "How long those waited that got a place";
+        registry.register("doppel_queue_wait_seconds", help, queue_waits.clone());
         registry.register_collector(Box::new(objects.clone()));
         registry.register(
             "volsync_missed_intervals",
@@ -117,7 +130,17 @@ impl Default for Metrics {
             "Set to 1 if the volume is not properly synchronized",
             out_of_sync.clone(),
         );
-        Self(Arc::new(Inner { registry, missed_intervals, out_of_sync, durations: Mutex::default(), objects, leading }))
+        Self(Arc::new(Inner {
+            registry,
+            missed_intervals,
+            out_of_sync,
+            durations: Mutex::default(),
+            objects,
+            leading,
+            queue_length,
+            places,
+            queue_waits,
+        }))
     }
 }
 
@@ -145,6 +168,24 @@ impl Metrics {
     /// From now on this instance acts.
     pub fn lead(&self) {
         self.0.leading.set(1);
+    }
+
+    /// How many wait for a place, and how many have one.
+    pub fn queue(&self, length: usize, places: usize) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.0.queue_length.set(count(length));
+        self.0.places.set(count(places));
+    }
+
+    /// How long one waited that has got a place.
+    pub fn waited(&self, time: Duration) {
+        self.0.queue_waits.observe(time.as_secs_f64());
+    }
+
+    /// Namespaces and names of the objects of this kind that have series.
+    #[must_use]
+    pub fn known(&self, of_role: Role) -> Vec<(String, String)> {
+        self.0.objects.known(role(of_role))
     }
 
     /// Removes the series of an object that was deleted.

@@ -84,6 +84,23 @@ const TABLE: &[Row] = &[
         ],
         rules: &[Rule::Sync],
     },
+    // Who is next is decided here; who keeps the queue and wakes from it is beside it.
+    Row {
+        part: "src/replication/queue/line",
+        names: &[
+            CLOCK,
+            CLIENT,
+            KUBERNETES,
+            &["crate::api", "crate::apply", "crate::operator", "crate::resources", "crate::telemetry"],
+            &[
+                "crate::replication::observe",
+                "crate::replication::interpret",
+                "crate::replication::plan",
+                "crate::replication::report",
+            ],
+        ],
+        rules: &[Rule::Sync],
+    },
     // It reads the world; what follows from it is for others to say.
     Row { part: "src/replication/observe", names: &[&["crate::replication::plan", "crate::apply"]], rules: &[] },
     Row {
@@ -290,6 +307,7 @@ fn the_table_finds_what_it_forbids() {
         ("src/model", "fn f() { std::time::SystemTime::now(); }", "names std::time::SystemTime::now"),
         ("src/replication/plan", "fn f() { jiff::Timestamp::now(); }", "names jiff::Timestamp::now"),
         ("src/replication/plan", "async fn f() {}", "is async"),
+        ("src/replication/queue/line", "fn f() { jiff::Timestamp::now(); }", "names jiff::Timestamp::now"),
         ("src/replication/interpret", "use kube::Client;", "names kube::Client"),
         ("src/replication/report", "use kube::{Api, ResourceExt};", "names kube::Api"),
         (

@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use doppel::model::pod::MoverImage;
+use doppel::model::policy::Policy;
 use doppel::population;
 use doppel::replication::interpret::Kind;
+use doppel::replication::queue::Queue;
 use doppel::replication::{Context, reconcile};
 use doppel::resources::snapshot::VolumeSnapshot;
 use doppel::telemetry::events::Events;
@@ -34,6 +36,8 @@ pub(super) struct World {
     pub(super) name: String,
     /// Secrets for pulling the movers' image; the operator's namespace is this one.
     pub(super) pull_secrets: Vec<String>,
+    /// What its operators are told of limits.
+    pub(super) policy: Policy,
     /// UIDs of all Jobs that were ever seen.
     pub(super) jobs: BTreeSet<String>,
 }
@@ -53,8 +57,15 @@ impl World {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let object: Namespace = serde_json::from_value(object).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        let world =
-            Self { client, config, namespace, name: name.to_owned(), pull_secrets: Vec::new(), jobs: BTreeSet::new() };
+        let world = Self {
+            client,
+            config,
+            namespace,
+            name: name.to_owned(),
+            pull_secrets: Vec::new(),
+            policy: Policy::default(),
+            jobs: BTreeSet::new(),
+        };
         // Without it the API server admits no pod; elsewhere the controller-manager makes it.
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         world.create::<ServiceAccount>(account).await;
@@ -115,10 +126,11 @@ impl World {
     pub(super) fn operator_with(&self, fate: &Mortal, metrics: Metrics) -> Arc<Context> {
         let client = fate.client(self.config.clone());
         let events = Events::new(self.client.clone(), "test".to_owned());
-        Arc::new(Context::new(client, self.image(), events, metrics))
+        let (queue, _) = Queue::new(self.policy, metrics.clone());
+        Arc::new(Context::new(client, self.image(), events, (metrics, queue)))
     }
 
-    fn image(&self) -> MoverImage {
+    pub(super) fn image(&self) -> MoverImage {
         MoverImage {
             reference: "mover:1".to_owned(),
             namespace: self.namespace.clone(),
@@ -200,8 +212,13 @@ impl World {
 
     /// A pod of this Job that has ended.
     pub(super) async fn finish_pod(&self, job_uid: &str, code: i32, message: &str) {
+        self.finish_pod_at(job_uid, code, message, "2026-11-23T10:00:01Z").await;
+    }
+
+    /// The same, at this time.
+    pub(super) async fn finish_pod_at(&self, job_uid: &str, code: i32, message: &str, time: &str) {
         let ended = json!({"exitCode": code, "reason": "Completed", "message": message,
-            "startedAt": "2026-11-23T10:00:00Z", "finishedAt": "2026-11-23T10:00:01Z"});
+            "startedAt": "2026-11-23T10:00:00Z", "finishedAt": time});
         self.create_pod(job_uid, "Succeeded", &json!({"terminated": ended})).await;
     }
 

@@ -2,7 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
-use crate::api::common::{CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, SyncStatus};
+use crate::api::common::{
+    CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, PlaceStatus, SyncStatus,
+};
+use crate::model::queue::{Place, Turn};
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 
@@ -30,6 +33,7 @@ pub(super) fn read(sync: &SyncStatus) -> Status {
             failed_attempts: current.failed_attempts.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             next_attempt: time(&current.next_attempt_time),
             last_failure: current.last_failure.as_ref().and_then(read_failure),
+            turn: read_turn(current),
         }),
         address: None,
         key_secret: None,
@@ -71,7 +75,26 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
         }),
         logs: latest_mover.logs,
     });
-    sync.current_sync = current.map(|current| ApiCurrentSync {
+    sync.current_sync = current.map(write_current);
+    let mut conditions: Vec<_> = condition.map(write_condition).into_iter().collect();
+    conditions.extend(readiness.into_iter().flat_map(|readiness| write_readiness(&readiness, observed_generation)));
+    if !conditions.is_empty() {
+        let others = sync.conditions.take().unwrap_or_default();
+        let ours = [SYNCHRONIZING, READY, RECONCILING, STALLED];
+        conditions.extend(others.into_iter().filter(|other| !ours.contains(&other.type_.as_str())));
+        sync.conditions = Some(conditions);
+    }
+}
+
+fn write_current(current: CurrentSync) -> ApiCurrentSync {
+    let (queued_time, place) = match current.turn {
+        None => (None, None),
+        Some(Turn::Waiting { since }) => (Some(Time(since)), None),
+        Some(Turn::Place(Place { since, storage_class, node })) => {
+            (None, Some(PlaceStatus { time: Some(Time(since)), storage_class_name: storage_class, node_name: node }))
+        }
+    };
+    ApiCurrentSync {
         manual: current.manual,
         failed_attempts: (current.failed_attempts > 0)
             .then(|| i32::try_from(current.failed_attempts).unwrap_or(i32::MAX)),
@@ -82,15 +105,17 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
             message: Some(failure.message),
             left_out: (failure.left_out > 0).then(|| i64::try_from(failure.left_out).unwrap_or(i64::MAX)),
         }),
-    });
-    let mut conditions: Vec<_> = condition.map(write_condition).into_iter().collect();
-    conditions.extend(readiness.into_iter().flat_map(|readiness| write_readiness(&readiness, observed_generation)));
-    if !conditions.is_empty() {
-        let others = sync.conditions.take().unwrap_or_default();
-        let ours = [SYNCHRONIZING, READY, RECONCILING, STALLED];
-        conditions.extend(others.into_iter().filter(|other| !ours.contains(&other.type_.as_str())));
-        sync.conditions = Some(conditions);
+        queued_time,
+        place,
     }
+}
+
+fn read_turn(current: &ApiCurrentSync) -> Option<Turn> {
+    if let Some(PlaceStatus { time, storage_class_name, node_name }) = &current.place {
+        let since = time.as_ref()?.0;
+        return Some(Turn::Place(Place { since, storage_class: storage_class_name.clone(), node: node_name.clone() }));
+    }
+    Some(Turn::Waiting { since: current.queued_time.as_ref()?.0 })
 }
 
 fn find<'a>(conditions: &'a [ApiCondition], kind: &str) -> Option<&'a ApiCondition> {

@@ -12,7 +12,7 @@ use crate::model::observed::{MoverEnd, MoverState};
 
 /// The state of the newest of these pods, or of the Job.
 pub(super) fn state(job: &Job, pods: &[Pod]) -> MoverState {
-    let newest = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let newest = newest(pods);
     let container = container_name(job);
     let status = newest.and_then(|pod| container_status(pod, container));
     if let Some(end) = status.and_then(container_end) {
@@ -27,6 +27,11 @@ pub(super) fn state(job: &Job, pods: &[Pod]) -> MoverState {
         Some(pod) => MoverState::Starting(obstacle(pod, status)),
         None => MoverState::Starting(None),
     }
+}
+
+/// The pod that counts.
+pub(super) fn newest(pods: &[Pod]) -> Option<&Pod> {
+    pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 fn container_end(status: &ContainerStatus) -> Option<MoverEnd> {

@@ -1,6 +1,5 @@
 //! The mover: what it needs around it, its attempts, and the pauses between them.
 
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Work};
@@ -24,12 +23,6 @@ const KEY_PATH: &str = "/keys/psk.txt";
 /// The port on which a destination listens, in its pod and on its Service.
 pub(crate) const RSYNC_TLS_PORT: std::num::NonZeroU16 = match std::num::NonZeroU16::new(8000) {
     Some(port) => port,
-    None => unreachable!(),
-};
-/// A run of more than a day is taken for stuck. Nothing is lost by ending it: the next attempt goes on with the files
-/// that are not there yet.
-const RUN_DEADLINE: NonZeroU64 = match NonZeroU64::new(24 * 60 * 60) {
-    Some(seconds) => seconds,
     None => unreachable!(),
 };
 /// Pause after the first failed attempt; it doubles with each further one.
@@ -139,7 +132,7 @@ pub(super) fn run(
         MoverState::Ended(end) if end.success => Ok(end.clone()),
         MoverState::Ended(end) => Err(after_failure(draft, running, (job, end, &run), now)),
         MoverState::Starting(reason) => {
-            Err(start::while_starting(draft, (wish, seen), (job, reason.as_ref(), run), now))
+            Err(start::while_starting(draft, (wish, seen, running), (job, reason.as_ref(), run), now))
         }
         MoverState::Running => Err(while_running(draft, job, &run)),
     }
@@ -206,9 +199,11 @@ fn pause(attempt: u32, end: &MoverEnd) -> SignedDuration {
         .report
         .as_ref()
         .is_some_and(|report| matches!(report.verdict, Verdict::Failed { retry: Retry::AfterChange, .. }));
-    if needs_change {
-        return LONGEST_PAUSE;
-    }
+    if needs_change { LONGEST_PAUSE } else { usual_pause(attempt) }
+}
+
+/// After an attempt that may go better the next time.
+pub(super) fn usual_pause(attempt: u32) -> SignedDuration {
     // 10 s doubled five times is past the cap, so larger exponents need not be computed.
     let doublings = attempt.saturating_sub(1).min(5);
     (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE)
@@ -238,7 +233,7 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         account: rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
         pod: rsync.pod.clone(),
         privilege: seen.privilege,
-        request: Request { volume: volume.in_pod(), work: work(rsync), deadline_seconds: Some(RUN_DEADLINE) },
+        request: Request { volume: volume.in_pod(), work: work(rsync), deadline_seconds: Some(wish.deadlines.run) },
         verbosity: wish.verbosity,
         pull_secrets: copies.map(|secret| secret.copy.clone()).collect(),
         placement: None,

@@ -42,13 +42,21 @@ pub(super) fn start(
 /// A mover that does not run yet is started anew where its volume has moved, or its image is pulled otherwise.
 pub(super) fn while_starting(
     draft: &mut Draft,
-    (wish, seen): (&Replication, &Observed),
+    (wish, seen, running): (&Replication, &Observed, &Iteration),
     (job, reason, run): (&Job, Option<&String>, MoverRun),
     now: Timestamp,
 ) -> Outcome {
     if job.fingerprint != run.fingerprint() {
         draft.push(mover::stop(job));
         return gone("Job", &job.name);
+    }
+    if job.attempt <= running.failed_attempts {
+        return after_deadline(draft, running, job, now);
+    }
+    if run.pace == Pace::Running
+        && let Some(outcome) = past_deadline(draft, wish, (job, reason), now)
+    {
+        return outcome;
     }
     let placement = match place(draft, wish, seen, now) {
         Ok(placement) => placement,
@@ -66,6 +74,46 @@ pub(super) fn while_starting(
         Pace::Running => {
             let placement = run.placement;
             Outcome::Waiting(Wait::MoverStart { job: job.name.clone(), placement, reason: reason.cloned() })
+        }
+    }
+}
+
+/// What follows if the mover has not started in time. Otherwise it is looked at again when it should have.
+fn past_deadline(
+    draft: &mut Draft,
+    wish: &Replication,
+    (job, reason): (&Job, Option<&String>),
+    now: Timestamp,
+) -> Option<Outcome> {
+    let within = wish.deadlines.start?;
+    let deadline = job.since.checked_add(within).ok()?;
+    if now < deadline {
+        draft.wake(deadline);
+        return None;
+    }
+    if job.parallelism == 0 {
+        // It was held for all that time: that is no failure, and its time begins anew.
+        draft.push(mover::stop(job));
+        return Some(gone("Job", &job.name));
+    }
+    let next_attempt = now + mover::usual_pause(job.attempt);
+    draft.wake(next_attempt);
+    Some(Outcome::NotStarted { attempt: job.attempt, within, reason: reason.cloned(), next_attempt })
+}
+
+/// A mover that did not start in time is held, so that it does not begin in the pause before the next attempt.
+fn after_deadline(draft: &mut Draft, running: &Iteration, job: &Job, now: Timestamp) -> Outcome {
+    match running.next_attempt {
+        Some(next) if now < next => {
+            if job.parallelism > 0 {
+                draft.push(Step::SetPace { job: job.name.clone(), pace: Pace::Paused });
+            }
+            draft.wake(next);
+            Outcome::BackingOff
+        }
+        _ => {
+            draft.push(mover::stop(job));
+            gone("Job", &job.name)
         }
     }
 }

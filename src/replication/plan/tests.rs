@@ -1,10 +1,14 @@
 //! Tables and properties of plans.
 
 mod copy_trigger;
+mod deadlines;
+mod place;
 mod placement;
 mod property;
 mod volumes;
 mod world;
+
+use std::collections::BTreeSet;
 
 use doppel_contract::{Fault, Line, Report, Retry, Tally, Verdict};
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::world::{World, at, destination, iteration, source};
 use super::{Outcome, Plan, Wait, plan};
 use crate::model::observed::{Claimed, Key, MoverState, Ownership, Privilege, PullSecret};
+use crate::model::policy::{Jitter, Policy};
 use crate::model::reason::Reason;
 use crate::model::replication::{
     Direction, Image, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger, VolumeMode,
@@ -70,6 +75,37 @@ fn a_schedule_counts_from_the_last_success_and_wakes_the_operator() {
     assert_eq!(before.outcome, Outcome::Idle { next_sync: Some(due) });
     assert_eq!(before.wake_at, Some(due));
     assert_eq!(plan(&wish, &World::new().0, due).outcome, Outcome::Begin { manual: None });
+}
+
+#[test]
+fn firings_that_were_missed_are_caught_up_once() {
+    let trigger = Trigger::Schedule(Schedule::parse("*/5 * * * *").unwrap());
+    let wish = Replication { trigger, ..source(SourceCopy::Direct) };
+    let long_ago = idle(wish.clone(), "2026-11-23T07:00:00Z", None);
+    assert_eq!(plan(&long_ago, &World::new().0, now()).outcome, Outcome::Begin { manual: None });
+    // It ended now: the 36 firings of three hours are answered together.
+    let caught_up = idle(wish, NOW, None);
+    let next_sync = Some(at("2026-11-23T10:05:00Z"));
+    assert_eq!(plan(&caught_up, &World::new().0, now()).outcome, Outcome::Idle { next_sync });
+}
+
+#[test]
+fn a_schedule_that_is_spread_is_so_in_all_that_is_said_of_it() {
+    let policy = Policy { jitter: Jitter::new(50).unwrap(), ..Policy::default() };
+    let trigger = Trigger::Schedule(Schedule::parse("0 * * * *").unwrap());
+    let mut late = BTreeSet::new();
+    for uid in ["a", "b", "c", "d"] {
+        let mut wish = Replication { trigger: trigger.clone(), ..source(SourceCopy::Direct) };
+        wish.owner.uid = uid.to_owned();
+        let wish = idle(wish.under(&policy), NOW, None);
+        let Outcome::Idle { next_sync: Some(next) } = plan(&wish, &World::new().0, now()).outcome else { panic!() };
+        assert_eq!(plan(&wish, &World::new().0, next).outcome, Outcome::Begin { manual: None });
+        let after = next.duration_since(at("2026-11-23T11:00:00Z")).as_secs();
+        // This hour's firing may be yet to come.
+        assert!((0..1800).contains(&after.rem_euclid(3600)), "{uid}: {next}");
+        late.insert(next);
+    }
+    assert_eq!(late.len(), 4, "not all at the same time: {late:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::ready;
 use crate::model::measure::{Attempt, AttemptResult, PhaseTimes, Standing};
 use crate::model::observed::MoverEnd;
-use crate::model::readiness::ReadyState;
+use crate::model::readiness::{Blame, ReadyState};
 use crate::model::replication::Trigger;
 use crate::model::schedule::Schedule;
 use crate::model::status::Status;
@@ -43,6 +43,9 @@ pub(super) fn attempt(outcome: &Outcome, completed: Option<Duration>, now: Times
     let (end, result) = match outcome {
         Outcome::AttemptFailed { end, .. } => (end, AttemptResult::Failed(ready::failure(end).blame)),
         Outcome::Completed { end: Some(end), .. } => (end, AttemptResult::Succeeded(phases(end, completed?, now))),
+        Outcome::NotStarted { .. } => {
+            return Some(Attempt { tally: None, result: AttemptResult::Failed(Blame::Cluster) });
+        }
         _ => return None,
     };
     Some(Attempt { tally: end.report.as_ref().map(|report| report.tally), result })

@@ -1,9 +1,12 @@
 //! The conditions `Ready`, `Reconciling` and `Stalled` of a pass: what is waited for, and what to do about it.
 
-use doppel_contract::{Fault, Retry, Verdict};
-use jiff::Timestamp;
+use std::time::Duration;
 
-use super::{failed_attempts, is_answered, logs, to_seconds, too_long, what};
+use doppel_contract::{Fault, Line, Retry, Verdict};
+use jiff::{SignedDuration, Timestamp};
+
+use super::wait::what;
+use super::{failed_attempts, is_answered, logs, to_seconds, too_long};
 use crate::model::observed::MoverEnd;
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::reason::Reason;
@@ -26,6 +29,7 @@ struct Finding {
 pub(super) fn of_plan(status: &Status, wish: &Replication, plan: &Plan, now: Timestamp) -> Readiness {
     let finding = match &plan.outcome {
         Outcome::BackingOff => failed(status, remembered_retry(status), None),
+        Outcome::NotStarted { .. } => failed(status, Retry::Later, None),
         Outcome::AttemptFailed { end, .. } => failed(status, retry(end), None),
         Outcome::Blocked(reason) => blocked(reason),
         Outcome::Paused => Finding {
@@ -78,6 +82,17 @@ pub(super) fn failure(end: &MoverEnd) -> Failure {
         Some(Verdict::Complete | Verdict::Failed { .. }) | None => 0,
     };
     Failure { at: to_seconds(end.at), blame, message: logs::summary(end), left_out }
+}
+
+/// The same of one whose mover did not start.
+pub(super) fn not_started(within: SignedDuration, reason: Option<&String>, now: Timestamp) -> Failure {
+    let limit = super::go_duration(Duration::try_from(within).unwrap_or_default());
+    let why = match reason {
+        Some(reason) => Line::new(reason).to_string(),
+        None => "nobody says why; see whether its namespace has quota for a pod".to_owned(),
+    };
+    let message = format!("the mover did not start within {limit} (--start-deadline of the operator): {why}");
+    Failure { at: to_seconds(now), blame: Blame::Cluster, message, left_out: 0 }
 }
 
 fn retry(end: &MoverEnd) -> Retry {
@@ -166,6 +181,7 @@ fn progress(outcome: &Outcome, status: &Status, wish: &Replication, plan: &Plan)
         | Outcome::CleaningUp
         | Outcome::Paused
         | Outcome::AttemptFailed { .. }
+        | Outcome::NotStarted { .. }
         | Outcome::BackingOff
         | Outcome::Blocked(_) => {
             (ReadyReason::CleaningUp, "what the last synchronization left is being removed".to_owned())
@@ -189,6 +205,7 @@ fn idle(status: &Status, wish: &Replication, next_sync: Option<Timestamp>) -> (R
 
 fn reason(wait: &Wait) -> ReadyReason {
     match wait {
+        Wait::Queued(_) => ReadyReason::Queued,
         Wait::SnapshotReady { .. } => ReadyReason::WaitingForSnapshot,
         Wait::CopyTrigger { .. } => ReadyReason::WaitingForCopyTrigger,
         Wait::Gone { .. } => ReadyReason::WaitingForRemoval,
@@ -204,6 +221,7 @@ fn remedy(wait: &Wait, wish: &Replication, status: &Status) -> String {
         Wait::SnapshotReady { name, .. } => {
             format!("; if that takes long, kubectl describe volumesnapshot {name} shows why")
         }
+        Wait::Queued(_) => "; it begins by itself when it is its turn".to_owned(),
         Wait::CopyTrigger { .. } | Wait::ClaimInUse { .. } | Wait::ClaimsApart(_) => String::new(),
         Wait::Gone { kind, name } => format!("; if that takes long, see what finalizers {kind} {name} has"),
         Wait::MoverStart { job, .. } => {

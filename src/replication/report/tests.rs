@@ -55,6 +55,7 @@ fn wish(trigger: Trigger) -> Replication {
             last_sync: None,
         }),
         image: None,
+        deadlines: Default::default(),
     }
 }
 

@@ -117,6 +117,13 @@ impl Objects {
         }
     }
 
+    /// Namespaces and names of those with this role.
+    pub(super) fn known(&self, role: &str) -> Vec<(String, String)> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_role = records.keys().filter(|object| object.role == role);
+        of_role.map(|object| (object.obj_namespace.clone(), object.obj_name.clone())).collect()
+    }
+
     /// Removes an object's series.
     pub(super) fn forget(&self, object: &Object) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);

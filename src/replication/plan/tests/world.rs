@@ -12,6 +12,7 @@ use crate::model::observed::{
     Snapshot,
 };
 use crate::model::pod::{PodSettings, Verbosity};
+use crate::model::policy::Deadlines;
 use crate::model::replication::{
     Beginner, Direction, Iteration, KeySource, Lifetime, Listen, Meeting, Mover, Owner, Pace, Phase, Publish,
     Replication, Role, RsyncTls, SourceCopy, Target, Trigger, VolumeMode,
@@ -73,6 +74,7 @@ fn wish(role: Role, object: &str, direction: Direction, meeting: Meeting) -> Rep
         verbosity: Verbosity::Normal,
         phase: Phase::Never,
         image: None,
+        deadlines: Deadlines::default(),
     }
 }
 
@@ -169,6 +171,8 @@ impl World {
             fingerprint: String::new(),
             start_fingerprint: String::new(),
             parallelism: 1,
+            since: at(BEGAN),
+            node: None,
             mover,
         });
         self

@@ -4,6 +4,7 @@ use doppel_contract::{Fault, LeftOut, Line, Retry, Verdict};
 
 use super::{NOW, account_missing, at, end, planned, running, told, wish};
 use crate::model::observed::{MoverEnd, Observed};
+use crate::model::queue::{Limit, Queued};
 use crate::model::readiness::{Blame, Readiness, ReadyReason, ReadyState};
 use crate::model::reason::Reason;
 use crate::model::replication::{Phase, Replication, Trigger};
@@ -148,6 +149,30 @@ fn a_failure_is_remembered_with_whose_fault_it_is() {
 }
 
 #[test]
+fn a_mover_that_does_not_start_in_time_is_the_clusters_fault_and_says_why_and_what_bounds_it() {
+    let outcome = |attempt, reason: Option<&str>| Outcome::NotStarted {
+        attempt,
+        within: jiff::SignedDuration::from_mins(90),
+        reason: reason.map(str::to_owned),
+        next_attempt: at(LATER),
+    };
+    let why = Some("0/3 nodes are\navailable");
+    let status = told(&running(), &wish(hourly()), outcome(1, why));
+    let failure = status.current.unwrap().last_failure.unwrap();
+    assert_eq!((failure.blame, failure.at, failure.left_out), (Blame::Cluster, at("2026-11-23T10:01:50Z"), 0));
+    let message =
+        "the mover did not start within 1h30m0s (--start-deadline of the operator): 0/3 nodes are\\x0aavailable";
+    assert_eq!(failure.message, message);
+    assert_eq!(status.latest_mover.logs.unwrap(), format!("error: {message}"));
+    let expected = format!("attempt 1 failed (fault: Cluster): {message}; the next attempt begins at {LATER}");
+    assert_eq!(status.readiness.unwrap().message, expected);
+    check(&running(), hourly(), outcome(1, why), (ReadyState::Reconciling, ReadyReason::AttemptFailed));
+    check(&running(), hourly(), outcome(3, why), (ReadyState::Stalled, ReadyReason::AttemptFailed));
+    let silent = readiness(&running(), hourly(), outcome(1, None)).message;
+    assert!(silent.contains("whether its namespace has quota for a pod"), "{silent}");
+}
+
+#[test]
 fn what_is_missing_is_waited_for_and_what_is_wrong_is_stalled() {
     let claim = Reason::ClaimMissing { field: "f".into(), name: "n".into(), namespace: "ns".into() };
     let taken = Reason::NotOurs { kind: "Job", name: "j".into(), owner: "nobody".into() };
@@ -169,7 +194,23 @@ fn every_wait_says_what_for_and_what_to_do() {
     let job = || "j".to_owned();
     let (claim, pod) = (|| "data".to_owned(), || "web-0".to_owned());
     let place = || (claim(), pod(), "n1".to_owned());
+    let queued = |limit| {
+        Wait::Queued(Queued {
+            position: 3,
+            before: 9,
+            full: (limit, std::num::NonZeroU32::MIN),
+            since: at("2026-11-23T10:00:00Z"),
+        })
+    };
     let table = [
+        (queued(Limit::Cluster), ReadyReason::Queued, "at position 3: the cluster has as many"),
+        (queued(Limit::Namespace("shop".into())), ReadyReason::Queued, "1 (--max-syncs-per-namespace of the operator)"),
+        (
+            queued(Limit::Node("n1".into())),
+            ReadyReason::Queued,
+            "queued since 2026-11-23T10:00:00Z at position 3: node n1",
+        ),
+        (queued(Limit::StorageClass("fast".into())), ReadyReason::Queued, "it begins by itself when it is its turn"),
         (
             Wait::SnapshotReady { name: "s".into(), error: None },
             ReadyReason::WaitingForSnapshot,
