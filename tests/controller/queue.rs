@@ -341,6 +341,36 @@ async fn one_that_cannot_go_on_keeps_nobody_waiting() {
     assert_eq!(finished.last_manual.as_deref(), Some("one"));
 }
 
+/// No pod is ever made for these Jobs, and no time is given to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mover_that_does_not_start_in_time_is_held_and_gives_up_its_place() {
+    let scene = Scene::new(&[&["first", "second"]], "Direct").await;
+    let mut world = scene.namespaces[0].clone();
+    world.policy.deadlines.start = Some(jiff::SignedDuration::ZERO);
+    let operator = world.operator(&Mortal::immortal());
+    let [first, second] = &scene.objects[..] else { panic!() };
+    for _ in 0..2 {
+        pass::<ReplicationSource>(first, &operator).await;
+        pass::<ReplicationSource>(second, &operator).await;
+    }
+    let job = async |name: &str| world.api::<Job>().get_opt(&format!("volsync-rsync-tls-src-{name}")).await.unwrap();
+    assert!(job("first").await.is_some() && job("second").await.is_none());
+    pass::<ReplicationSource>(first, &operator).await;
+    let failed = status::<ReplicationSource>(first).await;
+    let failure = &failed["currentSync"]["lastFailure"];
+    assert_eq!(failure["fault"], "Cluster");
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.starts_with("the mover did not start within 0s (--start-deadline of the operator)"), "{message}");
+    assert!(failed["currentSync"]["nextAttemptTime"].is_string());
+    for _ in 0..2 {
+        pass::<ReplicationSource>(first, &operator).await;
+    }
+    assert_eq!(job("first").await.unwrap().spec.unwrap().parallelism, Some(0), "it does not begin in the pause");
+    assert_eq!(first.object::<ReplicationSource>().await.status().turn(), None);
+    pass::<ReplicationSource>(second, &operator).await;
+    assert!(job("second").await.is_some(), "its place is another's");
+}
+
 /// An administrator begins to limit while movers run.
 #[tokio::test(flavor = "multi_thread")]
 async fn movers_that_ran_before_there_was_a_limit_count() {
