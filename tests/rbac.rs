@@ -138,6 +138,7 @@ mod rbac {
             placement: None,
             pace: Pace::Running,
             attempt: 1,
+            generation: None,
         };
         let listen = Listen { service_type: name(), annotations: vec![] };
         let claim = NewClaim {

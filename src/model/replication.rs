@@ -13,6 +13,8 @@ use super::schedule::Schedule;
 pub struct Replication {
     /// Whose wish it is.
     pub owner: Owner,
+    /// Which of its owner's specs it is.
+    pub generation: Option<i64>,
     /// Which way the data goes, and through which volumes.
     pub direction: Direction,
     /// When to synchronize.

@@ -5,9 +5,11 @@
 //! populations are in [`fill`].
 
 pub mod fill;
+pub mod fingerprint;
 
 use serde::Serialize;
 
+use self::fingerprint::Fingerprint;
 use super::copy_trigger::Answer;
 use super::observed::{Claimed, Privilege};
 use super::pod::{Placement, PodSettings, Verbosity};
@@ -270,15 +272,18 @@ pub struct MoverRun {
     /// Which attempt of the iteration it is, from 1.
     #[serde(skip)]
     pub attempt: u32,
+    /// The generation of the object that asks for it.
+    #[serde(skip)]
+    pub generation: Option<i64>,
 }
 
 impl MoverRun {
     /// A digest of everything that a running mover cannot be changed in. When it differs from a Job's, the wish changed.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> Fingerprint {
         // Plain structs of strings, numbers and JSON values always serialize.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&json))
+        Fingerprint::new(self.generation, self.privilege, &json)
     }
 
     /// A digest of what a mover that waits for its start depends on beyond that. Once it runs it has its volumes and its

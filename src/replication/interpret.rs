@@ -134,6 +134,7 @@ fn wish<K: Kind>(
     let status = object.status();
     Ok(Replication {
         owner: owner_of(K::ROLE, object),
+        generation: object.meta().generation,
         direction,
         mover,
         pace: pace(paused),

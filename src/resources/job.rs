@@ -38,7 +38,7 @@ pub fn build(owner: &Owner, run: &MoverRun, image: &str) -> Result<Job, BuildErr
     metadata.annotations = Some(BTreeMap::from([
         owner_annotation.clone(),
         (name::ATTEMPT_ANNOTATION.to_owned(), run.attempt.to_string()),
-        (name::FINGERPRINT_ANNOTATION.to_owned(), run.fingerprint()),
+        (name::FINGERPRINT_ANNOTATION.to_owned(), run.fingerprint().to_string()),
         (name::START_ANNOTATION.to_owned(), run.start_fingerprint()),
     ]));
     let mut labels = map(&run.pod_labels);

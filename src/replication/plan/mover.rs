@@ -147,7 +147,7 @@ pub(super) fn end_of(job: &Job) -> Option<MoverEnd> {
 }
 
 fn while_running(draft: &mut Draft, job: &Job, run: &MoverRun) -> Outcome {
-    if job.fingerprint != run.fingerprint() {
+    if run.fingerprint().outdates(&job.fingerprint) {
         draft.push(stop(job));
         return gone("Job", &job.name);
     }
@@ -177,7 +177,7 @@ fn after_failure(
         draft.wake(next_attempt);
         return Outcome::AttemptFailed { attempt: job.attempt, end: end.clone(), next_attempt };
     }
-    if job.fingerprint != run.fingerprint() {
+    if run.fingerprint().outdates(&job.fingerprint) {
         draft.push(stop(job));
         return Outcome::Restarting;
     }
@@ -239,6 +239,7 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         placement: None,
         pace: wish.pace,
         attempt: running.failed_attempts + 1,
+        generation: wish.generation,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn while_starting(
     (job, reason, run): (&Job, Option<&String>, MoverRun),
     now: Timestamp,
 ) -> Outcome {
-    if job.fingerprint != run.fingerprint() {
+    if run.fingerprint().outdates(&job.fingerprint) {
         draft.push(mover::stop(job));
         return gone("Job", &job.name);
     }

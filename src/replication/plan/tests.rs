@@ -335,6 +335,22 @@ fn a_changed_wish_stops_a_running_mover_and_waits_until_its_pod_is_gone() {
 }
 
 #[test]
+fn an_upgrade_ends_no_run_and_what_was_asked_for_since_then_does() {
+    let mut wish = running(source(SourceCopy::Direct));
+    for state in [MoverState::Starting(None), MoverState::Running] {
+        let mut world = World::new().with_surroundings(&wish).with_mover(&wish, state);
+        let job = world.0.job.as_mut().unwrap();
+        job.fingerprint = "0.0.9/1/another-digest".to_owned();
+        let upgraded = plan(&wish, &world.0, now());
+        assert!(upgraded.steps.is_empty(), "{upgraded:?}");
+        wish.generation = Some(2);
+        let changed = plan(&wish, &world.0, now());
+        assert!(matches!(changed.steps[..], [Step::StopMover { ending: Ending::Interrupted, .. }]), "{changed:?}");
+        wish.generation = Some(1);
+    }
+}
+
+#[test]
 fn a_privilege_that_is_withdrawn_or_given_stops_the_mover_that_runs_without_regard_to_it() {
     let wish = running(source(SourceCopy::Direct));
     for (then, now_is) in

@@ -33,6 +33,7 @@ const NOW: &str = "2026-11-23T10:01:50.25Z";
 fn wish(trigger: Trigger) -> Replication {
     Replication {
         owner: Owner { role: Role::Destination, namespace: "ns".into(), name: "rd".into(), uid: "u".into() },
+        generation: Some(1),
         direction: Direction::Destination {
             target: Target::Existing { claim: "data".into(), mode: None },
             publish: Publish::Direct,

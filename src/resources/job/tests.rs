@@ -37,6 +37,7 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
         placement: None,
         pace: Pace::Running,
         attempt: 1,
+        generation: None,
     }
 }
 

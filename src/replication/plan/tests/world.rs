@@ -62,6 +62,7 @@ pub(super) fn destination(publish: Publish) -> Replication {
 fn wish(role: Role, object: &str, direction: Direction, meeting: Meeting) -> Replication {
     Replication {
         owner: Owner { role, namespace: "ns".to_owned(), name: object.to_owned(), uid: "uid".to_owned() },
+        generation: Some(1),
         direction,
         trigger: Trigger::Continuous,
         mover: Mover::RsyncTls(RsyncTls {
@@ -199,7 +200,7 @@ impl World {
             .steps
             .iter()
             .find_map(|step| match step {
-                Step::StartMover(run) => Some((run.fingerprint(), run.start_fingerprint())),
+                Step::StartMover(run) => Some((run.fingerprint().to_string(), run.start_fingerprint())),
                 _ => None,
             })
             .expect("this world lets the mover start");
