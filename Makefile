@@ -8,9 +8,10 @@ export CARGO_TARGET_DIR
 OUT := $(CARGO_TARGET_DIR)/doppel
 CLUSTER := $(OUT)/cluster
 IMAGE := $(OUT)/image.tar
+HELM := $(OUT)/helm
 # The name under which clusters know the image; deploy/kustomization.yaml names it too.
 IMAGE_NAME := doppel.test/doppel:dev
-export CLUSTER IMAGE IMAGE_NAME
+export CLUSTER IMAGE IMAGE_NAME HELM
 
 CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' -o -name 'go.*')
 
@@ -69,6 +70,18 @@ test-clusters: prerequisites ## The program of tests/cluster on clusters of its 
 .PHONY: test-kills
 test-kills: image-and-programs ## Movers of two real clusters killed at ten points of a transfer
 	cargo test --locked -p doppel --test e2e -- --ignored --nocapture
+
+$(HELM): tests/helm/go.mod tests/helm/go.sum
+	@mkdir -p $(OUT)
+	cd tests/helm && GOWORK=off go build -trimpath -gcflags all=-dwarf=false -ldflags '-s -w' -o $(HELM) helm.sh/helm/v4/cmd/helm
+
+.PHONY: helm
+helm: $(HELM) ## Build the helm of these tests
+
+# Apart from `make test`: to build helm takes minutes.
+.PHONY: test-helm
+test-helm: image-and-programs $(HELM) ## The Helm chart on a real cluster: installed, upgraded with a run in flight, uninstalled
+	cd tests/helm && test -z "$$(gofmt -l .)" && GOWORK=off go vet . && GOWORK=off go test -count 1 -v -timeout 30m .
 
 .PHONY: fuzz
 fuzz: ## Fuzz what peers can reach, each target for FUZZ_SECONDS (60)

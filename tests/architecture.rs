@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod architecture {
+    mod chart;
     mod crates;
     mod documents;
     mod files;

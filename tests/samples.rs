@@ -11,6 +11,7 @@ use doppel::api::destination::ReplicationDestination;
 use doppel::api::source::ReplicationSource;
 use jsonschema::Validator;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::Deserialize as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -226,6 +227,7 @@ fn check(manifest: &Value) -> Result<(), String> {
         }
         "Secret" => serde_json::from_value::<Secret>(manifest.clone()).map(drop).map_err(|error| error.to_string()),
         "PersistentVolumeClaim" => round_trip::<PersistentVolumeClaim>(manifest),
+        "NetworkPolicy" => round_trip::<NetworkPolicy>(manifest),
         other => Err(format!("no sample should hold a {other:?}")),
     }
 }
