@@ -98,6 +98,7 @@ bench-rsync: prerequisites build ## Side by side with rsync and stunnel as VolSy
 .PHONY: bench-block
 bench-block: prerequisites build ## Block devices side by side with diskrsync and stunnel as VolSync runs them
 	bench/block
+
 .PHONY: bench-link
 bench-link: prerequisites build ## The same over a slow link: a round trip of 50 ms, 100 Mbit/s
 	bench/link
