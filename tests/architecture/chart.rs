@@ -106,7 +106,7 @@ fn read(path: &Path) -> String {
 }
 
 fn chart() -> PathBuf {
-    deploy().join("helm/doppel")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/doppel")
 }
 
 fn deploy() -> PathBuf {

@@ -9,7 +9,7 @@ const DOCUMENTS: &[&str] = &[
     "ARCHITECTURE.md",
     "docs/volsync-differences.md",
     "docs/network.md",
-    "deploy/helm/doppel/README.md",
+    "charts/doppel/README.md",
 ];
 
 #[test]

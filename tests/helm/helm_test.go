@@ -16,7 +16,7 @@ import (
 
 const (
 	cluster = "helm"
-	sources = "../../deploy/helm/doppel"
+	sources = "../../charts/doppel"
 	// Where Helm installs, as kubectl apply -k does.
 	system = "doppel-system"
 	// The image as make image packs it, and the same one under the name of a later version.
