@@ -1,0 +1,151 @@
+//! What can go wrong: which object and field, whose turn it is, and the exit code that a script sees.
+
+use std::fmt;
+
+use kube::core::Status;
+
+use crate::object::Kind;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read the kubeconfig: {0}; set KUBECONFIG or --kubeconfig to one that can be read")]
+    Kubeconfig(String),
+    #[error("there is no context {name:?} in the kubeconfig; it has {known}")]
+    UnknownContext { name: String, known: String },
+    #[error("cannot reach the API server of context {context:?}: {why}")]
+    Unreachable { context: String, why: String },
+    #[error(
+        "the cluster of context {context:?} has no {kind}: neither Doppel nor VolSync is installed there; kubectl apply -k deploy/ installs Doppel"
+    )]
+    NotInstalled { context: String, kind: Kind },
+    #[error("you may not {action} (context {context:?}): {why}; ask for that right, or use another context")]
+    Forbidden { action: Action, context: String, why: String },
+    #[error("the API server of context {context:?} does not know who you are: {why}; log in again")]
+    Unauthorized { context: String, why: String },
+    #[error(
+        "there is no ReplicationSource or ReplicationDestination {name:?} in namespace {namespace:?} (context {context:?}); see kubectl doppel status -A"
+    )]
+    NotFound { name: String, namespace: String, context: String },
+    #[error("cannot {action} (context {context:?}): {why}")]
+    Api { action: Action, context: String, why: String },
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// What the program exits with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It could not be done.
+    Failed = 1,
+    /// What was typed cannot be carried out. clap exits with the same.
+    Usage = 2,
+    /// An object, or the whole API, is not there.
+    NotFound = 5,
+    /// The right to do it is missing.
+    Forbidden = 6,
+}
+
+impl Error {
+    /// The exit code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Kubeconfig(_) | Self::Unreachable { .. } | Self::Api { .. } | Self::Output(_) => Code::Failed,
+            Self::UnknownContext { .. } => Code::Usage,
+            Self::NotInstalled { .. } | Self::NotFound { .. } => Code::NotFound,
+            Self::Forbidden { .. } | Self::Unauthorized { .. } => Code::Forbidden,
+        }
+    }
+
+    /// What a failed call means to the person who asked for it.
+    pub(crate) fn of_call(action: Action, context: &str, error: kube::Error) -> Self {
+        let context = context.to_owned();
+        match error {
+            kube::Error::Api(status) => Self::of_status(action, context, &status),
+            error @ (kube::Error::Service(_) | kube::Error::HyperError(_)) => {
+                Self::Unreachable { context, why: root(&error) }
+            }
+            error @ kube::Error::Auth(_) => Self::Unauthorized { context, why: root(&error) },
+            error => Self::Api { action, context, why: root(&error) },
+        }
+    }
+
+    fn of_status(action: Action, context: String, status: &Status) -> Self {
+        let why = crate::text::one_line(&status.message);
+        match status.code {
+            401 => Self::Unauthorized { context, why },
+            403 => Self::Forbidden { action, context, why },
+            // Lists of what there is none of are empty; only a kind that is not served is not found.
+            404 => Self::NotInstalled { context, kind: action.kind },
+            _ => Self::Api { action, context, why },
+        }
+    }
+}
+
+/// A list that was asked for, in words that follow "you may not" and "cannot".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Action {
+    /// Of what.
+    pub(crate) kind: Kind,
+    /// Where; absent is everywhere.
+    pub(crate) namespace: Option<String>,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "list {}", self.kind.plural())?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " in namespace {namespace:?}"),
+            None => f.write_str(" in all namespaces"),
+        }
+    }
+}
+
+/// The innermost cause: what is around it names layers of this program, not of the user's world.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    crate::text::one_line(&innermost.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Error {
+        let status = Status { code, message: "said the\nserver".to_owned(), ..Status::default() };
+        let action = Action { kind: Kind::Source, namespace: Some("shop".to_owned()) };
+        Error::of_call(action, "west", kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked_where_and_what_to_do() {
+        for (code, exit, expected) in [
+            (
+                401,
+                Code::Forbidden,
+                "the API server of context \"west\" does not know who you are: said the server; log in again",
+            ),
+            (
+                403,
+                Code::Forbidden,
+                "you may not list replicationsources in namespace \"shop\" (context \"west\"): said the server; ask for that right, or use another context",
+            ),
+            (
+                404,
+                Code::NotFound,
+                "the cluster of context \"west\" has no ReplicationSource: neither Doppel nor VolSync is installed there; kubectl apply -k deploy/ installs Doppel",
+            ),
+            (
+                500,
+                Code::Failed,
+                "cannot list replicationsources in namespace \"shop\" (context \"west\"): said the server",
+            ),
+        ] {
+            let error = refused(code);
+            assert_eq!((error.code(), error.to_string().as_str()), (exit, expected));
+        }
+    }
+}

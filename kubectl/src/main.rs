@@ -1,0 +1,60 @@
+//! `kubectl doppel`: what replications do and why they wait, from a terminal. It is found by kubectl as a plugin, and runs by
+//! itself, too.
+//!
+//! It is a client like kubectl: it has its user's rights, and talks to the API server only. What it says of an object is in the
+//! object's status; nothing is decided here that the operator decides. Each verb is a module; what they print is built by
+//! pure functions (`state`, `text`, `status::table`).
+
+mod args;
+mod cluster;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod object;
+mod state;
+mod status;
+mod text;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Command, Typed};
+use crate::cluster::Contexts;
+use crate::error::Error;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Typed::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has enough, as in `| head`.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.code() as u8)
+        }
+    }
+}
+
+async fn run(typed: Typed) -> Result<(), Error> {
+    let connection = &typed.connection;
+    match &typed.command {
+        Command::Completion { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(
+                clap_complete::Shell::from(*shell),
+                &mut Typed::command(),
+                "kubectl-doppel",
+                &mut out,
+            );
+            Ok(std::io::stdout().write_all(&out)?)
+        }
+        Command::Status(args) => {
+            let contexts = Contexts::read(connection.kubeconfig.as_deref())?;
+            let cluster = contexts.connect(connection.context.as_deref()).await?;
+            let namespace = connection.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
+            status::run(&cluster, &namespace, args).await
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! PURE: a ReplicationSource or a ReplicationDestination as one value, with what both have and a person asks for.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use doppel::api::common::SyncStatus;
+use doppel::api::destination::ReplicationDestination;
+use doppel::api::source::ReplicationSource;
+use serde::Serialize;
+
+/// Which of the two kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+pub(crate) enum Kind {
+    /// ReplicationSource
+    #[serde(rename = "ReplicationSource")]
+    Source,
+    /// ReplicationDestination
+    #[serde(rename = "ReplicationDestination")]
+    Destination,
+}
+
+impl Kind {
+    /// As a table has it.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+
+    /// As the API's paths have it.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Source => "replicationsources",
+            Self::Destination => "replicationdestinations",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "ReplicationSource",
+            Self::Destination => "ReplicationDestination",
+        })
+    }
+}
+
+/// An object of either kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Of the spec, counted by the API server.
+    pub(crate) generation: Option<i64>,
+    /// How data travels.
+    pub(crate) method: Method,
+    pub(crate) paused: bool,
+    /// What is known of its synchronizations; absent before anybody looked at the object.
+    pub(crate) status: Option<SyncStatus>,
+}
+
+/// How data travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// By the one section of the spec.
+    One(&'static str),
+    /// By a provider of this name.
+    External(String),
+    /// No section, or several: the operator refuses it.
+    Unclear,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(name) => f.write_str(name),
+            Self::External(_) => f.write_str("external"),
+            Self::Unclear => f.write_str("-"),
+        }
+    }
+}
+
+impl Object {
+    /// What is known of its synchronizations.
+    pub(crate) fn sync(&self) -> SyncStatus {
+        self.status.clone().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+fn method(sections: &[(bool, &'static str)], external: Option<Option<String>>) -> Method {
+    let mut given = sections.iter().filter(|(is_given, _)| *is_given).map(|(_, name)| *name);
+    match (given.next(), given.next(), external) {
+        (Some(name), None, None) => Method::One(name),
+        (None, _, Some(provider)) => Method::External(provider.unwrap_or_default()),
+        _ => Method::Unclear,
+    }
+}
+
+impl From<ReplicationSource> for Object {
+    fn from(source: ReplicationSource) -> Self {
+        let ReplicationSource { metadata, spec, status } = source;
+        let sections = [
+            (spec.rsync_tls.is_some(), "rsync-tls"),
+            (spec.rsync.is_some(), "rsync"),
+            (spec.restic.is_some(), "restic"),
+            (spec.rclone.is_some(), "rclone"),
+            (spec.syncthing.is_some(), "syncthing"),
+        ];
+        Self {
+            kind: Kind::Source,
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            method: method(&sections, spec.external.map(|external| external.provider)),
+            paused: spec.paused == Some(true),
+            status: status.map(|status| status.sync),
+        }
+    }
+}
+
+impl From<ReplicationDestination> for Object {
+    fn from(destination: ReplicationDestination) -> Self {
+        let ReplicationDestination { metadata, spec, status } = destination;
+        let sections = [
+            (spec.rsync_tls.is_some(), "rsync-tls"),
+            (spec.rsync.is_some(), "rsync"),
+            (spec.restic.is_some(), "restic"),
+            (spec.rclone.is_some(), "rclone"),
+        ];
+        Self {
+            kind: Kind::Destination,
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            method: method(&sections, spec.external.as_ref().map(|external| external.provider.clone())),
+            paused: spec.paused == Some(true),
+            status: status.map(|status| status.sync),
+        }
+    }
+}
