@@ -7,7 +7,10 @@ use std::process::Command;
 const TABLE: &[(&str, &[&str])] = &[
     // The control plane never touches a byte of user data.
     ("doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
-    ("kubectl-doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
+    (
+        "kubectl-doppel",
+        &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],
+    ),
     // The data plane never speaks to Kubernetes.
     ("doppel-mover", &["kube", "kube-core", "kube-client", "kube-runtime", "k8s-openapi", "doppel"]),
     ("doppel-volume", &["tokio", "s2n-tls", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover"]),
