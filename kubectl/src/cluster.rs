@@ -1,5 +1,6 @@
 //! READ: contexts, the clusters behind them, and the objects in those. Every failed call becomes words.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,12 +75,11 @@ pub(crate) enum Scope {
     Namespace(String),
 }
 
-impl Scope {
-    /// The namespace, if it is one.
-    pub(crate) fn namespace(&self) -> Option<&str> {
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Everywhere => None,
-            Self::Namespace(namespace) => Some(namespace),
+            Self::Everywhere => f.write_str("in all namespaces"),
+            Self::Namespace(namespace) => write!(f, "in namespace {namespace:?}"),
         }
     }
 }
@@ -126,6 +126,6 @@ impl Cluster {
 
     /// A failed list, in words.
     fn list_error(&self, kind: Kind, scope: &Scope, error: kube::Error) -> Error {
-        Error::of_call(Action { kind, namespace: scope.namespace().map(str::to_owned) }, &self.context, error)
+        Error::of_call(Action { kind, scope: scope.clone() }, &self.context, error)
     }
 }

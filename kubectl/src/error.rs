@@ -4,6 +4,7 @@ use std::fmt;
 
 use kube::core::Status;
 
+use crate::cluster::Scope;
 use crate::object::Kind;
 
 /// Why a command did not do what was asked.
@@ -24,9 +25,9 @@ pub(crate) enum Error {
     #[error("the API server of context {context:?} does not know who you are: {why}; log in again")]
     Unauthorized { context: String, why: String },
     #[error(
-        "there is no ReplicationSource or ReplicationDestination {name:?} in namespace {namespace:?} (context {context:?}); see kubectl doppel status -A"
+        "there is no ReplicationSource or ReplicationDestination {name:?} {scope} (context {context:?}); see kubectl doppel status -A"
     )]
-    NotFound { name: String, namespace: String, context: String },
+    NotFound { name: String, scope: Scope, context: String },
     #[error("cannot {action} (context {context:?}): {why}")]
     Api { action: Action, context: String, why: String },
     #[error("cannot write: {0}")]
@@ -87,17 +88,13 @@ impl Error {
 pub(crate) struct Action {
     /// Of what.
     pub(crate) kind: Kind,
-    /// Where; absent is everywhere.
-    pub(crate) namespace: Option<String>,
+    /// Where.
+    pub(crate) scope: Scope,
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "list {}", self.kind.plural())?;
-        match &self.namespace {
-            Some(namespace) => write!(f, " in namespace {namespace:?}"),
-            None => f.write_str(" in all namespaces"),
-        }
+        write!(f, "list {} {}", self.kind.plural(), self.scope)
     }
 }
 
@@ -116,8 +113,19 @@ mod tests {
 
     fn refused(code: u16) -> Error {
         let status = Status { code, message: "said the\nserver".to_owned(), ..Status::default() };
-        let action = Action { kind: Kind::Source, namespace: Some("shop".to_owned()) };
+        let action = Action { kind: Kind::Source, scope: Scope::Namespace("shop".to_owned()) };
         Error::of_call(action, "west", kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn a_name_that_nothing_has_is_said_with_where_it_was_looked_for() {
+        for (scope, expected) in
+            [(Scope::Namespace("shop".to_owned()), "in namespace \"shop\""), (Scope::Everywhere, "in all namespaces")]
+        {
+            let error = Error::NotFound { name: "data".to_owned(), scope, context: "west".to_owned() };
+            assert!(error.to_string().contains(&format!("\"data\" {expected} (context \"west\")")), "{error}");
+            assert_eq!(error.code(), Code::NotFound);
+        }
     }
 
     #[test]

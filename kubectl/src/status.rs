@@ -80,10 +80,9 @@ pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &StatusArgs) -
         return watch::run(cluster, &scope, args).await;
     }
     if objects.is_empty()
-        && let (Some(name), Some(namespace)) = (&args.name, scope.namespace())
+        && let Some(name) = args.name.clone()
     {
-        let (name, namespace) = (name.clone(), namespace.to_owned());
-        return Err(Error::NotFound { name, namespace, context: cluster.context.clone() });
+        return Err(Error::NotFound { name, scope, context: cluster.context.clone() });
     }
     let rows: Vec<Row> = objects.iter().map(Row::from).collect();
     let mut out = std::io::stdout().lock();

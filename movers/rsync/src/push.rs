@@ -176,7 +176,7 @@ fn arguments(daemon: &Daemon, keep: Keep, guarded: bool, verification: Verificat
 /// rsync packs all of a session or nothing, and it is said before anything could be measured. A daemon that takes this
 /// long to answer is in another place than we are: light in glass goes a thousand kilometres meanwhile, and comes back;
 /// within one place an answer takes less than 2 ms. Lines between places are seldom faster than zstd, which packs some
-/// 400 MB/s; within a place packing costs more than it brings.
+/// 300 MB/s; within a place packing costs more than it brings.
 const FAR: Duration = Duration::from_millis(10);
 
 fn compression(daemon: &Daemon) -> Choice<Compression> {

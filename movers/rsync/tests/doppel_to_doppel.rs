@@ -179,6 +179,25 @@ fn an_empty_source_is_sent_where_that_is_wanted_or_does_no_harm() {
 }
 
 #[test]
+fn a_tree_of_everything_is_verified_when_it_is_new_and_when_nothing_changed() {
+    let (source, destination) = two();
+    tree_of_everything(source.path());
+    let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::Checksums };
+    for _ in 0..2 {
+        let (client, server) = pair();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let tree = Tree::open(destination.path()).unwrap();
+                serve(server, &Modules::new(&tree, EmptySource::Refuse), &Silent).unwrap();
+            });
+            let pushed = push(client, &Tree::open(source.path()).unwrap(), &options, &Silent).unwrap();
+            assert!(pushed.outcome.left_out.is_empty(), "{:?}", pushed.outcome);
+        });
+        assert_same(source.path(), destination.path());
+    }
+}
+
+#[test]
 fn progress_grows_while_a_large_file_is_moved_and_ends_at_its_total() {
     /// Bytes that were told while files were moved, and all that was told.
     #[derive(Default)]

@@ -56,7 +56,7 @@ struct Rate {
 const WINDOW: u64 = 4 << 20;
 /// A rate is that of so much content. Buffers on the way empty in steps, which makes one window faster than the next by half.
 const STEADY: u64 = 4 * WINDOW;
-/// Half of what zstd packs in a second on one core at its fastest level. A link above it leaves too little to gain.
+/// Less than zstd packs in a second on one core (`push/tokens.rs`). A link above it leaves too little to gain.
 const FAST: u64 = 200_000_000;
 /// A trial that brought nothing is not repeated before this many windows have passed: with the four that it takes, trials
 /// are a sixteenth.
