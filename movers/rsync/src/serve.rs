@@ -26,7 +26,7 @@ mod store;
 mod tokens;
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 use doppel_contract::EmptySource;
 use doppel_volume::monitor::Monitor;
@@ -51,14 +51,15 @@ pub struct Modules<'t> {
     tree: &'t Tree,
     empty_source: EmptySource,
     list_memory: u64,
-    busy: AtomicBool,
+    /// Held by the session that writes to the volume.
+    writes: Mutex<()>,
 }
 
 impl<'t> Modules<'t> {
     /// Receives into this tree.
     #[must_use]
     pub fn new(tree: &'t Tree, empty_source: EmptySource) -> Self {
-        Self { tree, empty_source, list_memory: LIST_MEMORY, busy: AtomicBool::new(false) }
+        Self { tree, empty_source, list_memory: LIST_MEMORY, writes: Mutex::default() }
     }
 
     /// Refuses a tree whose list takes more memory than this, instead of 2 GiB.
@@ -129,8 +130,11 @@ pub fn serve<R: Read + Send, W: Write>(
         (Module::Control, b"control", name) => control::receive(&mut reader, &mut writer, agreed, name)
             .map_err(|error| give_up(&mut reader, &mut writer, error)),
         (Module::Data, b"data", b"") => {
-            let Some(_lock) = Lock::take(&modules.busy) else {
-                return Err(give_up(&mut reader, &mut writer, Error::Busy));
+            let _writes = match modules.writes.try_lock() {
+                Ok(guard) => guard,
+                // A session that panicked left nothing behind that another one could not go on from.
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Err(give_up(&mut reader, &mut writer, Error::Busy)),
             };
             let Modules { empty_source, list_memory, .. } = *modules;
             let options = session::Options { agreed, arguments: &arguments, empty_source, list_memory };
@@ -148,20 +152,6 @@ pub fn serve<R: Read + Send, W: Write>(
 /// Whether content may come packed: as rsync does it, whatever was agreed on then, or as Doppels do.
 fn packs(arguments: &Arguments, agreed: Agreed) -> bool {
     arguments.compression != Choice::default() || agreed.packing == Packing::Mixed
-}
-
-struct Lock<'m>(&'m AtomicBool);
-
-impl<'m> Lock<'m> {
-    fn take(busy: &'m AtomicBool) -> Option<Self> {
-        (!busy.swap(true, Ordering::Acquire)).then_some(Self(busy))
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
 }
 
 /// Tells the client why we give up, if it can still be told, and lets it read that.

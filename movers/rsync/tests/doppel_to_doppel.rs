@@ -244,16 +244,15 @@ fn progress_grows_while_a_large_file_is_moved_and_ends_at_its_total() {
 }
 
 #[test]
-fn while_one_source_is_received_another_is_refused() {
+fn while_one_source_is_received_others_are_refused_however_often_they_come() {
     let (source, destination) = two();
     write(&source.path().join("f"), noise(400_000, 1));
     let tree = Tree::open(destination.path()).unwrap();
     let modules = Modules::new(&tree, EmptySource::Refuse);
     let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
     let (first_client, first_server) = pair();
-    let (client, server) = pair();
     std::thread::scope(|scope| {
-        // The first source stops in the middle of a file for as long as the second takes.
+        // The first source stops in the middle of a file for as long as the others take.
         let (inside, wait) = std::sync::mpsc::channel();
         let (go_on, waiting) = std::sync::mpsc::channel::<()>();
         let first = scope.spawn(|| serve(first_server, &modules, &Silent));
@@ -266,11 +265,14 @@ fn while_one_source_is_received_another_is_refused() {
         };
         let first_push = scope.spawn(|| push(first_client, &Tree::open(source.path()).unwrap(), &options, &Silent));
         wait.recv().unwrap();
-        let second = scope.spawn(|| serve(server, &modules, &Silent));
-        let refused = push(client, &Tree::open(source.path()).unwrap(), &options, &Silent).unwrap_err();
-        assert!(refused.to_string().contains("another source is being received"), "{refused}");
-        assert_eq!(refused.retry(), Retry::Later);
-        assert!(matches!(second.join().unwrap(), Err(Error::Busy)));
+        for _ in 0..3 {
+            let (client, server) = pair();
+            let other = scope.spawn(|| serve(server, &modules, &Silent));
+            let refused = push(client, &Tree::open(source.path()).unwrap(), &options, &Silent).unwrap_err();
+            assert!(refused.to_string().contains("another source is being received"), "{refused}");
+            assert_eq!(refused.retry(), Retry::Later);
+            assert!(matches!(other.join().unwrap(), Err(Error::Busy)));
+        }
         drop(go_on);
         assert!(first_push.join().unwrap().unwrap().outcome.left_out.is_empty());
         first.join().unwrap().unwrap();
