@@ -10,7 +10,7 @@ mod ledger;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use doppel_block::device::Device;
 use doppel_block::receive::Destination as DeviceDestination;
 use doppel_contract::{Fault, LeftOut, Phase, Problem, Request, Retry, RsyncTlsDestination, Tally, Volume};
 use doppel_rsync::error::Error as SessionError;
+use doppel_rsync::outcome::Outcome;
 use doppel_rsync::push;
 use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_rsync::upload::COMPLETE;
@@ -27,7 +28,7 @@ use doppel_transport::deadlines::Deadlines;
 use doppel_transport::error::Error as TransportError;
 use doppel_transport::keys::Keys;
 use doppel_transport::server::Listener;
-use doppel_transport::stream::Connection;
+use doppel_transport::stream::{Connection, Pulse};
 use doppel_volume::monitor::Monitor;
 use doppel_volume::tree::Tree;
 
@@ -35,7 +36,7 @@ use crate::failure::Failure;
 use crate::memory;
 use crate::progress::Counters;
 use crate::run::{Ended, FAREWELL, Reason, Switch};
-use ledger::{Ledger, Then};
+use ledger::{Ledger, Number, Then};
 
 /// Receives into the volume until the source is done, and reports.
 pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &Counters, switch: &Switch) -> Ended {
@@ -59,6 +60,7 @@ pub(crate) fn receive(request: &Request, work: &RsyncTlsDestination, counters: &
                 ledger: Mutex::default(),
                 begin: OnceLock::new(),
                 last_failure: Mutex::default(),
+                pulses: Mutex::default(),
                 broken: OnceLock::new(),
                 sessions: AtomicUsize::new(0),
                 refused: AtomicU64::new(0),
@@ -113,6 +115,8 @@ struct Destination<'r> {
     begin: OnceLock<Instant>,
     /// What went wrong last, for whoever wants to know why the run did not end.
     last_failure: Mutex<Option<Failure>>,
+    /// The connections of all sessions, and of some that have ended.
+    pulses: Mutex<Vec<Pulse>>,
     /// The volume failed; the run is over.
     broken: OnceLock<Failure>,
     sessions: AtomicUsize,
@@ -155,6 +159,10 @@ impl Destination<'_> {
             tracing::warn!(peer = %connection.peer, "Closed a connection, there are too many");
             return;
         }
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(Pulse::is_there);
+        pulses.push(connection.pulse());
+        drop(pulses);
         scope.spawn(move || {
             let then = match &self.volume {
                 Receiver::Tree(modules) => self.session(connection, modules),
@@ -173,14 +181,14 @@ impl Destination<'_> {
 
     fn session(&self, mut connection: Connection, modules: &Modules<'_>) -> Then {
         let peer = connection.peer;
-        let session = Session { destination: self, writes: AtomicBool::new(false) };
+        let session = Session { destination: self, number: OnceLock::new() };
         let Connection { reader, writer, .. } = &mut connection;
         let served = serve(push::Connection { reader, writer }, modules, &session);
         if let Err(error) = connection.finish(FAREWELL) {
             tracing::debug!(%peer, %error, "The connection did not end in order");
         }
-        let wrote = session.writes.into_inner();
-        if wrote {
+        let number = session.number.into_inner();
+        if number.is_some() {
             self.counters.phase(Phase::Waiting);
         }
         match served {
@@ -192,24 +200,40 @@ impl Destination<'_> {
                         format!("the last transfer left out {count} entries, the first of them {path}: {why}");
                     Failure::new(Fault::Volume, Retry::Later, message)
                 });
-                let (complete, mut ledger) = (outcome.complete, self.ledger());
-                let then = ledger.data_ends(outcome);
-                if complete { ledger.complete() } else { then }
+                self.data_ends(number, outcome)
             }
             Ok(Served::Control { name, content: _ }) if name == COMPLETE => self.ledger().complete(),
             // Links are stored as they are; no list of them is needed.
             Ok(Served::Control { .. } | Served::Listing) => Then::GoOn,
             Err(error) => {
+                if let SessionError::Busy = error {
+                    self.doubt_the_others();
+                }
                 let volume_failed = matches!(error, SessionError::Volume(_));
-                self.note_failure(peer, Failure::from(&error), volume_failed, wrote)
+                self.note_failure(peer, Failure::from(&error), volume_failed, number)
             }
         }
     }
 
-    fn note_failure(&self, peer: SocketAddr, failure: Failure, volume_failed: bool, wrote: bool) -> Then {
+    /// A Doppel that sent all says so within the session.
+    fn data_ends(&self, number: Option<Number>, outcome: Outcome) -> Then {
+        let mut ledger = self.ledger();
+        // An engine reports a phase before it ends in order.
+        let number = number.unwrap_or_else(|| ledger.data_begins());
+        let (complete, then) = (outcome.complete, ledger.data_ends(number, outcome));
+        if complete { ledger.complete() } else { then }
+    }
+
+    /// A source opens its connections one after the other, and its successor comes when it is gone. So when one comes while
+    /// another is received, that one may be dead: a node that failed, or a pod whose network went before it could say goodbye.
+    fn doubt_the_others(&self) {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner).retain(Pulse::take);
+    }
+
+    fn note_failure(&self, peer: SocketAddr, failure: Failure, volume_failed: bool, number: Option<Number>) -> Then {
         tracing::warn!(%peer, reason = %failure.message, "A session failed");
-        if wrote {
-            self.ledger().data_fails();
+        if let Some(number) = number {
+            self.ledger().data_fails(number);
         }
         if volume_failed {
             let _ = self.broken.set(failure);
@@ -243,15 +267,16 @@ impl Destination<'_> {
 /// One connection's view of the run. An engine reports phases only of a session that writes to the volume.
 struct Session<'d> {
     destination: &'d Destination<'d>,
-    writes: AtomicBool,
+    /// Its number, once it has begun to write.
+    number: OnceLock<Number>,
 }
 
 impl Monitor for Session<'_> {
     fn phase(&self, phase: Phase) {
-        if !self.writes.swap(true, Ordering::AcqRel) {
-            self.destination.ledger().data_begins();
+        self.number.get_or_init(|| {
             self.destination.counters.restart();
-        }
+            self.destination.ledger().data_begins()
+        });
         self.destination.counters.phase(phase);
     }
 

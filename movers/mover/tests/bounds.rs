@@ -12,8 +12,10 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use doppel_rsync::proto::negotiate::COMPRESSION_NAMES;
 use doppel_transport::stream::Connection;
@@ -202,6 +204,41 @@ fn a_destination_bears_a_million_entries_each_unlike_all_others() {
     let paths = |connection: Connection| say(connection, &first, 0, &[]);
     let said = survives(&[("a million entries", &crowd), ("a million paths", &paths)]);
     assert_eq!(said.matches("takes more than 32 MiB of memory").count(), 2, "{said}");
+}
+
+#[test]
+fn a_peer_that_talks_on_after_its_session_failed_does_not_undo_what_its_successor_sent() {
+    // More than the destination reads of a session that it gave up on, and what is on its way besides.
+    const ENOUGH: usize = 128 << 20;
+    let stage = Stage::new();
+    let (from, to) = (stage.volume("from"), stage.volume("to"));
+    write(&from, "f", &noise(100_000, 1));
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    wait_for_port(port);
+    let Connection { mut reader, mut writer, .. } = connect(port);
+    let (said, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| while matches!(reader.read(&mut [0; 65_536]), Ok(1..)) {});
+        scope.spawn(|| {
+            // A list, and an entry that is not on it.
+            let begin =
+                [preamble("data", "-rtp", "data/", "\u{3}md5"), frames(&list_of_one()), frames(&[9; 64])].concat();
+            let nonsense = vec![0; 1 << 20];
+            let mut result = writer.write_all(&begin);
+            while result.is_ok() && !done.load(Ordering::Acquire) {
+                result = writer.write_all(&nonsense);
+                said.fetch_add(nonsense.len(), Ordering::AcqRel);
+            }
+            said.store(ENOUGH, Ordering::Release);
+            drop(writer);
+        });
+        wait_until("it said enough", || said.load(Ordering::Acquire) >= ENOUGH);
+        stage.source(&from, port, &[]).end().expect_complete();
+        done.store(true, Ordering::Release);
+        destination.end().expect_complete();
+    });
+    assert_same(&from, &to);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use doppel_contract::Phase;
+use support::away::Away;
 use support::proxy::{Proxy, Then};
 use support::tree::{assert_same, noise, plant, write};
 use support::*;
@@ -167,6 +169,31 @@ fn of_two_sources_that_overlap_one_is_let_in_and_the_other_waits_its_turn() {
     proxy.then(Then::Cut);
     let ended = new.end();
     ended.expect_complete();
+    destination.end().expect_complete();
+    assert_same(&from, &to);
+}
+
+#[test]
+fn a_source_that_lost_its_network_without_a_word_does_not_keep_out_its_successor() {
+    let stage = Stage::new();
+    let (from, to) = versions(&stage);
+    write(&from, "large", &noise(8_000_000, 8));
+    let away = Away::new(8);
+    let port = free_port();
+    let destination = stage.destination(&to, port, &[]);
+    wait_for_port(port);
+    let mut command = away.command(env!("CARGO_BIN_EXE_doppel-mover"));
+    command.args(["rsync-tls", "source", "--address", &away.address, "--port", &port.to_string()]);
+    command.arg("--volume").arg(&from).arg("--key-file").arg(stage.key_file());
+    let lost = stage.start("source", command);
+    let receives = || destination.progress().last().is_some_and(|progress| progress.phase == Phase::Transferring);
+    wait_until("the transfer", receives);
+    away.fall_silent();
+    lost.kill();
+    // Left alone it would be taken for a source that thinks, for ten minutes.
+    let successor = stage.source(&from, port, &[]).end();
+    successor.expect_complete();
+    assert!(successor.said.contains("another source is being received"), "{}", successor.said);
     destination.end().expect_complete();
     assert_same(&from, &to);
 }

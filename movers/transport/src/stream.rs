@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::stop::Stop;
 use crate::tls::Session;
-use crate::wire::Wire;
+use crate::wire::{self, Wire};
 
 /// An authenticated peer.
 pub struct Connection {
@@ -119,6 +119,12 @@ impl Connection {
         self.reader.shared.idle.store(milliseconds(idle), Ordering::Relaxed);
     }
 
+    /// A way to find out, from any thread, whether the peer is still there.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(Arc::downgrade(&self.reader.shared.socket))
+    }
+
     /// Ends the connection in order: sends what is left and the end mark, then discards what the peer still sends until
     /// it ends too, at most for `patience`. Closing a socket with unread bytes would make the kernel reset it, and the
     /// peer would lose our last words.
@@ -129,8 +135,29 @@ impl Connection {
         self.writer.end()?;
         let deadline = Instant::now() + patience;
         let mut sink = vec![0; Self::RECORD];
-        while self.reader.shared.receive(&mut sink, Some(deadline)).is_ok_and(|length| length > 0) {}
+        let more = |length: io::Result<usize>| length.is_ok_and(|length| length > 0);
+        while more(self.reader.shared.receive(&mut sink, Some(deadline))) && Instant::now() < deadline {}
         Ok(())
+    }
+}
+
+/// Whether a connection's peer is still there, which shows only when somebody asks: a peer that lost its network says
+/// nothing, as one that is at work.
+#[derive(Debug, Clone)]
+pub struct Pulse(Weak<TcpStream>);
+
+impl Pulse {
+    /// Whether the connection was not closed by its owner yet.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Lets the kernel ask the peer's kernel, whatever the peer itself is doing, and break the connection if there is no answer
+    /// within about ten seconds. Says whether there is still a connection.
+    pub fn take(&self) -> bool {
+        // A socket of which no option can be set is one that has ended.
+        self.0.upgrade().is_some_and(|socket| wire::ask_soon(&socket).is_ok())
     }
 }
 

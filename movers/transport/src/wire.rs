@@ -157,3 +157,18 @@ pub(crate) fn set_options(socket: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MS)?;
     Ok(())
 }
+
+/// Finds a dead peer sooner: once a second the kernel asks, and after [`SUSPICION`] without an answer, counted from the last sign
+/// of life, the connection is broken. The peer's kernel answers, so one that only works in silence is not harmed.
+pub(crate) fn ask_soon(socket: &TcpStream) -> io::Result<()> {
+    const EACH: Duration = Duration::from_secs(1);
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(SUSPICION.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_keepintvl(socket, EACH)?;
+    // This one last: setting it starts the clock anew.
+    sockopt::set_tcp_keepidle(socket, EACH)?;
+    Ok(())
+}
+
+/// A network that loses everything for longer than this is no network to transfer over. (A lost packet is sent again after
+/// 0.2, 0.6, 1.4, 3 and 6 s.)
+pub(crate) const SUSPICION: Duration = Duration::from_secs(10);

@@ -1,11 +1,12 @@
 //! Receiving a block device: one session that ends in order ends the run. VolSync's source says no more than that.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::OnceLock;
 
 use doppel_block::connection;
 use doppel_block::error::Error;
 use doppel_block::receive::{Destination as Device, receive};
 use doppel_contract::Phase;
+use doppel_rsync::outcome::Outcome;
 use doppel_transport::stream::Connection;
 use doppel_volume::monitor::Monitor;
 
@@ -19,26 +20,27 @@ impl Destination<'_> {
     pub(super) fn device_session(&self, mut connection: Connection, device: &Device) -> Then {
         let from = connection.peer;
         let peer = recognise(&connection, device.size());
-        let session = Session { destination: self, writes: AtomicBool::new(false) };
+        let session = Session { destination: self, number: OnceLock::new() };
         let Connection { reader, writer, .. } = &mut connection;
         let received = receive(connection::Connection { reader, writer, peer }, device, &session);
         if let Err(error) = connection.finish(FAREWELL) {
             tracing::debug!(peer = %from, %error, "The connection did not end in order");
         }
-        let wrote = session.writes.into_inner();
-        if wrote {
+        let number = session.number.into_inner();
+        if number.is_some() {
             self.counters.phase(Phase::Waiting);
         }
         match received {
             Ok(received) => {
                 tracing::info!(peer = %from, bytes = received.tally.bytes, "Received the source's device");
-                let mut ledger = self.ledger();
-                ledger.data_ends(outcome(received, peer));
-                ledger.complete()
+                self.data_ends(number, Outcome { complete: true, ..outcome(received, peer) })
             }
             Err(error) => {
+                if let Error::Busy = error {
+                    self.doubt_the_others();
+                }
                 let volume_failed = matches!(error, Error::Device(_));
-                self.note_failure(from, Failure::from(&error), volume_failed, wrote)
+                self.note_failure(from, Failure::from(&error), volume_failed, number)
             }
         }
     }

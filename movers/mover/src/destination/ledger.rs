@@ -4,17 +4,34 @@ use doppel_contract::{LeftOut, Tally, Verdict};
 use doppel_rsync::outcome::{Outcome, Peer};
 
 /// The sessions so far.
+///
+/// The engine lets in one at a time to write to the volume, and a session that was turned away never gets here. But how a session
+/// ended is told here later than it ended, and by then its successor may have begun, or have ended too: what was told late
+/// must not be taken for the present state of the volume. So each session has a number.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Sessions that are writing to the volume now. The engine lets in one at a time; a session that was turned away
-    /// never gets here.
-    open: u32,
-    /// The last session that wrote to the volume, if it ended in order.
-    last: Option<Outcome>,
+    sessions: u64,
+    /// The last session that wrote to the volume.
+    last: State,
     /// The one before it, of a peer that takes two passes.
-    before_last: Option<Outcome>,
+    before_last: State,
     tally: Tally,
     complete: bool,
+}
+
+/// A session that writes to the volume. Later ones have higher numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Number(u64);
+
+#[derive(Debug, Default)]
+enum State {
+    /// It broke off; or there was none.
+    #[default]
+    Failed,
+    /// Nothing was told of its end yet.
+    Open,
+    /// It ended in order.
+    Ended(Outcome),
 }
 
 /// What to do after a session.
@@ -30,23 +47,31 @@ pub(crate) enum Then {
 
 impl Ledger {
     /// A session began to write to the volume: what was said before it no longer describes the volume.
-    pub(crate) fn data_begins(&mut self) {
-        self.open += 1;
+    pub(crate) fn data_begins(&mut self) -> Number {
+        self.sessions += 1;
+        self.before_last = std::mem::replace(&mut self.last, State::Open);
+        Number(self.sessions)
     }
 
     /// A session that wrote to the volume ended in order.
-    pub(crate) fn data_ends(&mut self, outcome: Outcome) -> Then {
-        self.open = self.open.saturating_sub(1);
+    pub(crate) fn data_ends(&mut self, number: Number, outcome: Outcome) -> Then {
         add(&mut self.tally, &outcome.tally);
-        self.before_last = self.last.replace(outcome);
+        self.note(number, State::Ended(outcome));
         self.then()
     }
 
     /// A session that wrote to the volume broke off.
-    pub(crate) fn data_fails(&mut self) {
-        self.open = self.open.saturating_sub(1);
-        self.last = None;
-        self.before_last = None;
+    pub(crate) fn data_fails(&mut self, number: Number) {
+        self.note(number, State::Failed);
+    }
+
+    fn note(&mut self, Number(number): Number, state: State) {
+        match self.sessions - number {
+            0 => self.last = state,
+            1 => self.before_last = state,
+            // Nobody asks about it any more.
+            _ => {}
+        }
     }
 
     /// The source says that all of it was sent.
@@ -55,29 +80,24 @@ impl Ledger {
     /// data, by one with another volume, would then publish what it never received. No source of VolSync says it without
     /// at least one session before.
     pub(crate) fn complete(&mut self) -> Then {
-        self.complete = true;
-        match (self.open, &self.last) {
-            (0, None) => {
-                self.complete = false;
-                Then::Disbelieve
-            }
-            _ => self.then(),
-        }
+        self.complete = !matches!(self.last, State::Failed);
+        if self.complete { self.then() } else { Then::Disbelieve }
     }
 
     /// While a session writes, of the pod of a source that overlaps with its successor perhaps, the volume is between two
     /// states: its end is awaited.
     fn then(&self) -> Then {
-        if self.complete && self.open == 0 && self.last.is_some() { Then::End } else { Then::GoOn }
+        if self.complete && matches!(self.last, State::Ended(_)) { Then::End } else { Then::GoOn }
     }
 
     /// The verdict on a run whose source is done.
     pub(crate) fn settle(self) -> (Verdict, Tally, LeftOut) {
-        let Self { last, before_last, mut tally, open: _, complete: _ } = self;
-        let Outcome { tally: tree, mut left_out, mut remarks, peer, complete: _ } = last.unwrap_or_default();
+        let Self { last, before_last, mut tally, sessions: _, complete: _ } = self;
+        let last = if let State::Ended(last) = last { last } else { Outcome::default() };
+        let Outcome { tally: tree, mut left_out, mut remarks, peer, complete: _ } = last;
         (tally.entries, tally.devices, tally.bytes) = (tree.entries, tree.devices, tree.bytes);
         // VolSync's source copies in one pass and deletes in a second: what the first left out is still missing.
-        if let (Peer::Rsync, Some(first)) = (peer, before_last) {
+        if let (Peer::Rsync, State::Ended(first)) = (peer, before_last) {
             append(&mut left_out, first.left_out);
             append(&mut remarks, first.remarks);
         }
@@ -140,8 +160,8 @@ mod tests {
     }
 
     fn session(ledger: &mut Ledger, outcome: Outcome) -> Then {
-        ledger.data_begins();
-        ledger.data_ends(outcome)
+        let number = ledger.data_begins();
+        ledger.data_ends(number, outcome)
     }
 
     #[test]
@@ -157,8 +177,8 @@ mod tests {
     fn a_source_that_says_it_is_done_without_having_sent_anything_is_not_believed() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.complete(), Then::Disbelieve);
-        ledger.data_begins();
-        ledger.data_fails();
+        let number = ledger.data_begins();
+        ledger.data_fails(number);
         assert_eq!(ledger.complete(), Then::Disbelieve);
         assert_eq!(session(&mut ledger, outcome(Peer::Rsync, 0, 1)), Then::GoOn);
         assert_eq!(ledger.complete(), Then::End);
@@ -168,10 +188,33 @@ mod tests {
     fn a_session_under_way_is_awaited_and_must_end_in_order() {
         let mut ledger = Ledger::default();
         session(&mut ledger, outcome(Peer::Doppel, 0, 1));
-        ledger.data_begins();
+        let number = ledger.data_begins();
         assert_eq!(ledger.complete(), Then::GoOn);
-        ledger.data_fails();
+        ledger.data_fails(number);
         assert_eq!(session(&mut ledger, outcome(Peer::Doppel, 0, 1)), Then::End);
+    }
+
+    #[test]
+    fn what_is_told_late_of_a_session_does_not_speak_of_its_successor() {
+        let mut ledger = Ledger::default();
+        let killed = ledger.data_begins();
+        let whole = ledger.data_begins();
+        assert_eq!(ledger.data_ends(whole, outcome(Peer::Doppel, 0, 1)), Then::GoOn);
+        assert_eq!(ledger.complete(), Then::End, "its predecessor is over, whenever that is told");
+        ledger.data_fails(killed);
+        assert_eq!(ledger.settle().0, Verdict::Complete);
+    }
+
+    #[test]
+    fn what_is_told_late_of_the_first_pass_counts_as_such() {
+        let mut ledger = Ledger::default();
+        let (first, second) = (ledger.data_begins(), ledger.data_begins());
+        ledger.data_ends(second, outcome(Peer::Rsync, 0, 0));
+        ledger.data_ends(first, outcome(Peer::Rsync, 2, 1));
+        assert_eq!(ledger.complete(), Then::End);
+        let (verdict, tally, _) = ledger.settle();
+        assert!(matches!(verdict, Verdict::Incomplete(left_out) if left_out.count == 2));
+        assert_eq!((tally.files_sent, tally.entries), (1, 10));
     }
 
     #[test]

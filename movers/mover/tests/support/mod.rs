@@ -8,6 +8,7 @@
     reason = "helpers of tests fail their test"
 )]
 
+pub mod away;
 pub mod cgroup;
 pub mod diskrsync;
 pub mod hostile;
