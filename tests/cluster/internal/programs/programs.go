@@ -50,7 +50,7 @@ var targets = []target{
 	{name: "snapshot", module: "storage", tools: true, ldflags: "-s -w", packages: []string{
 		"github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
 		"github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter"}},
-	{name: "coredns", module: "dns", tools: true, ldflags: "-s -w", packages: []string{"github.com/coredns/coredns"}},
+	{name: "coredns", module: "dns", packages: []string{"."}, ldflags: "-s -w"},
 	{name: "pause", module: ".", packages: []string{"./pause"}, ldflags: "-s -w", env: []string{"CGO_ENABLED=0"}},
 }
 
@@ -67,8 +67,10 @@ func (s Set) Path(program string) string {
 		return filepath.Join(s.dirs["storage"], "storage")
 	case "snapshot-controller", "csi-snapshotter":
 		return filepath.Join(s.dirs["snapshot"], program)
-	case "coredns", "pause":
-		return filepath.Join(s.dirs[program], program)
+	case "coredns":
+		return filepath.Join(s.dirs["coredns"], "dns")
+	case "pause":
+		return filepath.Join(s.dirs["pause"], "pause")
 	default:
 		return filepath.Join(s.dirs["node"], program)
 	}
