@@ -23,6 +23,11 @@ pub enum Error {
     Yaml(#[from] serde_yaml_ng::Error),
 }
 
+/// The largest number that an `int64` of the schema takes. Limits are floating point: it is the largest integer up to which a
+/// double holds each. One nearer to 2^63 would come back from the API server with other digits, and `kubectl apply` would never
+/// find the CRD unchanged.
+pub(crate) const MOST_INT64: i64 = (1 << 53) - 1;
+
 /// Both CRDs as one YAML stream.
 ///
 /// # Errors
@@ -125,9 +130,6 @@ fn shape(node: &mut Value, place: Place<'_>) {
 /// An API server takes any whole number for an `int32`. One beyond it would be no `i32`, and a single such object would
 /// stop the watch on all of them. (VolSync's own types cannot hold it either, so no manifest is lost.)
 fn bound_integer(schema: &mut Map<String, Value>) {
-    // Limits are floating point: the largest integer up to which a double holds each. One nearer to 2^63 would come back
-    // from the API server with other digits, and `kubectl apply` would never find the CRD unchanged.
-    const MOST_INT64: i64 = (1 << 53) - 1;
     let (least, most) = match schema.get("format").and_then(Value::as_str) {
         Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
         Some("int64") => (-MOST_INT64, MOST_INT64),

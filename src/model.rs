@@ -11,6 +11,7 @@ pub mod observed;
 pub mod pod;
 pub mod policy;
 pub mod population;
+pub mod progress;
 pub mod quantity;
 pub mod queue;
 pub mod readiness;

@@ -159,6 +159,7 @@ async fn work(
     tokio::pin!(controllers);
     tokio::select! {
         _ = &mut controllers => return Ok(()),
+        never = context.ask_movers() => match never {},
         () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
     }
     stop.send_replace(true);

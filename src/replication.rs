@@ -1,12 +1,15 @@
 //! From an event to a status: the driver. Each line of [`pass`] is one step, and all decisions are in the pure ones.
 
 pub mod interpret;
+mod movers;
 pub mod observe;
 pub mod plan;
 pub mod queue;
 pub mod report;
+mod wake;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,8 @@ use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
 use self::interpret::{Interpretation, Kind};
+use self::movers::Movers;
+use self::plan::{Outcome, Wait};
 use self::queue::line::Key;
 use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
@@ -36,6 +41,7 @@ pub struct Context {
     events: Events,
     metrics: Metrics,
     queue: Queue,
+    movers: Movers,
     failures: Failures<Key>,
 }
 
@@ -44,7 +50,13 @@ impl Context {
     #[must_use]
     pub fn new(client: Client, image: MoverImage, events: Events, (metrics, queue): (Metrics, Queue)) -> Self {
         let applier = Applier::new(client.clone(), image.clone());
-        Self { client, applier, image, events, metrics, queue, failures: Failures::default() }
+        let movers = Movers::new(queue.waker().clone());
+        Self { client, applier, image, events, metrics, queue, movers, failures: Failures::default() }
+    }
+
+    /// Asks movers how far they are, for as long as it is polled.
+    pub async fn ask_movers(&self) -> Infallible {
+        self.movers.ask_all().await
     }
 
     /// Learns who has a place and who waits for one, before the first pass.
@@ -60,6 +72,7 @@ impl Context {
         let key = Key { role, namespace: namespace.to_owned(), name: name.to_owned() };
         self.metrics.forget(role, namespace, name);
         self.failures.forget(&key);
+        self.movers.note(&key, None);
         self.queue.leave(&key);
     }
 
@@ -103,7 +116,7 @@ impl PassError {
 ///
 /// # Errors
 /// Never: what goes wrong becomes a condition and a later pass.
-pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
+pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     Ok(match pass::<K>(&context, &key).await {
         Ok(action) => {
@@ -190,7 +203,10 @@ async fn advance<K: Kind>(
     } else {
         applied?;
     }
-    let reported = report::report(&with_turn, wish, &seen, &plan, now);
+    let runs = matches!(plan.outcome, Outcome::Waiting(Wait::Mover { .. }));
+    context.movers.note(&key, seen.job.as_ref().and_then(|job| job.address).filter(|_| runs));
+    let known = with_turn.with_progress(runs, context.movers.progress(&key));
+    let reported = report::report(&known, wish, &seen, &plan, now);
     write(api, object, reported.status.clone()).await?;
     Ok((reported, plan.wake_at))
 }

@@ -13,6 +13,7 @@ mod controller {
     mod population;
     #[path = "../../movers/transport/tests/support/port.rs"]
     mod port;
+    mod progress;
     mod prometheus;
     mod queue;
     mod readiness;

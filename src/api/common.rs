@@ -244,6 +244,48 @@ pub struct CurrentSync {
     /// operator limits nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<PlaceStatus>,
+
+    /// How far the mover is. It is asked every ten seconds while it runs; absent before that, and where a NetworkPolicy keeps
+    /// the operator from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
+}
+
+/// How far a mover is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressStatus {
+    /// When the mover said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+
+    /// What it is doing: Waiting for its source, Connecting, Walking through the volume, Transferring, or Flushing to disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+
+    /// Files, directories and other entries that are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<i64>,
+
+    /// All entries, once they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries_total: Option<i64>,
+
+    /// Bytes of content that are done, whether they were sent or found unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+
+    /// Bytes of all content, once they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_total: Option<i64>,
+
+    /// Bytes a second, of late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<i64>,
+
+    /// How many seconds the rest takes at that rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<i64>,
 }
 
 /// A place among the synchronizations that may cost something at the same time.

@@ -32,6 +32,9 @@ pub const MIGRATED_ANNOTATION: &str = "pv.kubernetes.io/migrated-to";
 pub const WAITS_FOR_ANNOTATION: &str = "doppel.backube/waits-for";
 /// Namespace annotation that allows privileged movers.
 pub const PRIVILEGED_MOVERS_ANNOTATION: &str = "volsync.backube/privileged-movers";
+/// Namespace annotation of OpenShift: the users that pods of the namespace run as (OpenShift: "Managing security context
+/// constraints", "About pre-allocated security context constraints values").
+pub const USER_RANGE_ANNOTATION: &str = "openshift.io/sa.scc.uid-range";
 /// Claim annotation by which VolSync remembers the snapshot that it is taking in an iteration.
 pub const NOTED_IMAGE_ANNOTATION: &str = "volsync.backube/snapname";
 /// Annotation on Jobs and their pods: `<kind>/<name>` of the object they work for, so that a pod's change finds it.

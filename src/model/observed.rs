@@ -265,6 +265,8 @@ pub struct Job {
     pub since: Timestamp,
     /// The node of its pod, once that has one.
     pub node: Option<String>,
+    /// The address of its pod, once that has one.
+    pub address: Option<std::net::IpAddr>,
     /// What its mover is doing.
     pub mover: MoverState,
 }
@@ -293,12 +295,14 @@ pub struct MoverEnd {
     pub reason: String,
 }
 
-/// Whether movers of a namespace may run as root with capabilities.
+/// Whether movers of a namespace may run as root with capabilities, and who says as whom they run otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub enum Privilege {
     /// They may not.
     #[default]
     Unprivileged,
+    /// They may not, and the cluster lets them run only as a user and a group that it chooses itself (OpenShift).
+    Assigned,
     /// The namespace's annotation allows it.
     Privileged,
 }

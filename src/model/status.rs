@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::progress::Progress;
 use super::queue::Turn;
 use super::readiness::{Failure, Readiness};
 use super::replication::{Image, Phase};
@@ -132,6 +133,8 @@ pub struct CurrentSync {
     pub next_attempt: Option<Timestamp>,
     /// Whether it waits for a place among those that may cost something, or has one.
     pub turn: Option<Turn>,
+    /// How far its mover is, while that runs and says so.
+    pub progress: Option<Progress>,
 }
 
 impl Status {
@@ -139,6 +142,15 @@ impl Status {
     #[must_use]
     pub fn turn(&self) -> Option<&Turn> {
         self.current.as_ref()?.turn.as_ref()
+    }
+
+    /// The same, but for how far the mover is: as it said last, as long as it runs.
+    #[must_use]
+    pub fn with_progress(mut self, runs: bool, latest: Option<Progress>) -> Self {
+        if let Some(current) = &mut self.current {
+            current.progress = if runs { latest.or(current.progress) } else { None };
+        }
+        self
     }
 
     /// The same, but for what it says about places. There is nothing to say between iterations.

@@ -170,12 +170,19 @@ impl Reader<'_> {
             namespaces.get_metadata(&self.owner.namespace),
         )?;
         let allows = |value: &String| value.eq_ignore_ascii_case("true");
-        let privileged = namespace.annotations().get(name::PRIVILEGED_MOVERS_ANNOTATION).is_some_and(allows);
+        let annotations = namespace.annotations();
+        let privilege = if annotations.get(name::PRIVILEGED_MOVERS_ANNOTATION).is_some_and(allows) {
+            Privilege::Privileged
+        } else if annotations.contains_key(name::USER_RANGE_ANNOTATION) {
+            Privilege::Assigned
+        } else {
+            Privilege::Unprivileged
+        };
         Ok(Observed {
             key,
             account: account.map(|account| observed::Account { ownership: self.ownership(&account) }),
             service: service.map(|service| self.to_service(&service)),
-            privilege: if privileged { Privilege::Privileged } else { Privilege::Unprivileged },
+            privilege,
             ..Observed::default()
         })
     }
@@ -216,6 +223,7 @@ impl Reader<'_> {
             parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
             since: pod.map_or_else(|| created(&job), created),
             node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
+            address: pod.and_then(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()),
             mover: mover::state(&job, &pods.items),
         }))
     }

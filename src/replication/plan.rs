@@ -8,7 +8,7 @@ mod copy_trigger;
 mod destination;
 mod extra;
 mod iteration;
-mod mover;
+pub(super) mod mover;
 pub mod place;
 mod placement;
 mod snapshot;

@@ -13,13 +13,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 
 use self::line::{Answer, Key, Line};
 use super::interpret::{Interpretation, Kind};
 use super::plan::Plan;
 use super::plan::place::{self, Cost};
 use super::report::to_seconds;
+use super::wake::{self, Waker, Woken};
 use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
 use crate::model::observed::Observed;
@@ -29,9 +30,6 @@ use crate::model::replication::{Phase, Replication, Role};
 use crate::model::status::Status;
 use crate::telemetry::metrics::Metrics;
 
-/// Most that are woken and not looked at yet, for each kind. A pass is begun within milliseconds; who is woken beyond that is not,
-/// and finds out when it looks at its position.
-const MOST_WOKEN: usize = 1024;
 /// Objects read at a time when an operator starts: about a megabyte.
 const PAGE: u32 = 500;
 
@@ -41,17 +39,8 @@ pub struct Queue {
     line: Mutex<Line>,
     /// Whether what statuses say was read.
     known: OnceCell<()>,
-    sources: mpsc::Sender<(String, String)>,
-    destinations: mpsc::Sender<(String, String)>,
+    waker: Waker,
     metrics: Metrics,
-}
-
-/// Those whose turn it is, to be looked at.
-pub struct Woken {
-    /// ReplicationSources, by namespace and name.
-    pub sources: mpsc::Receiver<(String, String)>,
-    /// ReplicationDestinations.
-    pub destinations: mpsc::Receiver<(String, String)>,
 }
 
 /// A plan that keeps to the limits.
@@ -67,11 +56,14 @@ impl Queue {
     /// A queue in which nobody is.
     #[must_use]
     pub fn new(policy: Policy, metrics: Metrics) -> (Self, Woken) {
-        let (sources, woken_sources) = mpsc::channel(MOST_WOKEN);
-        let (destinations, woken_destinations) = mpsc::channel(MOST_WOKEN);
+        let (waker, woken) = wake::channel();
         let line = Mutex::new(Line::new(policy.limits));
-        let queue = Self { policy, line, known: OnceCell::new(), sources, destinations, metrics };
-        (queue, Woken { sources: woken_sources, destinations: woken_destinations })
+        (Self { policy, line, known: OnceCell::new(), waker, metrics }, woken)
+    }
+
+    /// Wakes those whose turn it is.
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     /// What synchronizations are held to.
@@ -203,13 +195,7 @@ impl Queue {
 
     /// Those whose turn it is are looked at. Who is not, because too many are woken already, looks at its position before long.
     fn wake(&self, line: &Line) {
-        for Key { role, namespace, name } in line.next() {
-            let kind = match role {
-                Role::Source => &self.sources,
-                Role::Destination => &self.destinations,
-            };
-            let _ = kind.try_send((namespace, name));
-        }
+        line.next().into_iter().for_each(|key| self.waker.wake(key));
         self.metrics.queue(line.length(), line.places());
     }
 }

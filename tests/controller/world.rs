@@ -227,6 +227,13 @@ impl World {
         self.create_pod(job_uid, "Running", &json!({"running": {"startedAt": "2026-11-23T10:00:00Z"}})).await;
     }
 
+    /// Gives the pod of this Job an address.
+    pub(super) async fn address_pod(&self, job_uid: &str, address: &str) {
+        let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
+        let name = format!("pod-{job_uid}");
+        self.api::<Pod>().patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
     async fn create_pod(&self, job_uid: &str, phase: &str, state: &Value) {
         let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "app.kubernetes.io/created-by": "volsync"});
         let name = format!("pod-{job_uid}");

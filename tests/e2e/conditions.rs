@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::clusters::Cluster;
+use super::clusters::{Cluster, until};
 use super::pair::Pair;
 
 #[test]
@@ -14,6 +14,11 @@ fn a_wrong_key_is_told_from_a_network_that_fails_and_the_right_one_goes_on() {
     pair.kubectl(Cluster::A, &["patch", "secret", "key", "--type=merge", "-p", &wrong]);
     pair.create_source("first");
     pair.await_message(Cluster::A, "attempt 1 failed", 120);
+    until("what the destination's mover says of itself", 60, || {
+        let status = pair.status(Cluster::B);
+        let phase = &status["currentSync"]["progress"]["phase"];
+        if phase == "Waiting" { Ok(()) } else { Err(status.to_string()) }
+    });
     let message = pair.message(Cluster::A);
     assert!(message.contains("key") && message.contains("next attempt begins at"), "{message}");
     assert_eq!(pair.status(Cluster::A)["latestMoverStatus"]["result"], "Failed");

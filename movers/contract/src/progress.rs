@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One line of a mover's standard output while it works, as JSON.
+/// One line of a mover's standard output while it works, and what it answers at its progress port, as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
@@ -20,6 +20,11 @@ pub struct Progress {
     pub bytes_total: Option<u64>,
     /// Milliseconds since the run began.
     pub elapsed_ms: u64,
+}
+
+impl Progress {
+    /// No line is longer: six numbers of at most 20 digits, their names, and a phase.
+    pub const LONGEST_LINE: usize = 512;
 }
 
 /// What a mover is doing.

@@ -17,6 +17,12 @@ pub struct Request {
     /// for a source has no limit, because only the source knows when it will come. Absent means no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<NonZeroU64>,
+    /// The TCP port at which the mover tells how far it is: whoever connects gets one line, a [`Progress`] as JSON, and
+    /// is closed. Nothing is read there. Absent: it tells nobody.
+    ///
+    /// [`Progress`]: crate::Progress
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_port: Option<NonZeroU16>,
 }
 
 /// A volume, as the pod of a mover has it. In JSON a tree is its path alone, a device is an object.
@@ -121,7 +127,7 @@ mod tests {
         let key_file = PathBuf::from("/keys/psk.txt");
         let port = NonZeroU16::MIN;
         let work = RsyncTlsDestination { port, key_file, empty_source: EmptySource::Refuse };
-        Request { volume, work: Work::RsyncTlsDestination(work), deadline_seconds: None }
+        Request { volume, work: Work::RsyncTlsDestination(work), deadline_seconds: None, progress_port: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - [`run`] the one run: switch, clock, display, work, report
 //! - [`source`], [`destination`] the work: connections and their order; bytes are the engines' business
 //! - [`device`] what both do alike where the volume is a block device
-//! - [`progress`], [`display`], [`summary`] what a person or an operator gets to see meanwhile and afterwards
+//! - [`progress`], [`display`], [`tell`], [`summary`] what a person or an operator gets to see meanwhile and afterwards
 
 use std::process::ExitCode;
 
@@ -24,6 +24,7 @@ mod run;
 mod settings;
 mod source;
 mod summary;
+mod tell;
 
 fn main() -> ExitCode {
     match args::Args::parse().settings() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::progress::{Counters, milliseconds};
 use crate::settings::{Audience, Settings};
 use crate::summary::summary;
-use crate::{destination, display, source};
+use crate::{destination, display, source, tell};
 
 /// How long to listen to a peer that was said goodbye to.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
@@ -40,10 +40,13 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
     let bar = display::bar(*audience);
     start_log(*audience, &bar);
     let switch = Switch::default();
-    let counters = Counters::new(match request.work {
+    let counters = Arc::new(Counters::new(match request.work {
         Work::RsyncTlsSource(_) => Phase::Connecting,
         Work::RsyncTlsDestination(_) => Phase::Waiting,
-    });
+    }));
+    if let Some(port) = request.progress_port {
+        tell::answer_at(port, &counters);
+    }
     let ended = thread::scope(|scope| {
         let signals = match Signals::new([SIGTERM, SIGINT]) {
             Ok(signals) => signals,

@@ -82,5 +82,10 @@ fn typed(command: RsyncTls) -> Request {
 fn request(common: Common, work: impl FnOnce(PathBuf, EmptySource) -> Work) -> Request {
     let Common { what, key_file, allow_empty_source, deadline } = common;
     let empty_source = if allow_empty_source { EmptySource::Accept } else { EmptySource::Refuse };
-    Request { volume: what.volume(), work: work(key_file, empty_source), deadline_seconds: deadline }
+    Request {
+        volume: what.volume(),
+        work: work(key_file, empty_source),
+        deadline_seconds: deadline,
+        progress_port: None,
+    }
 }

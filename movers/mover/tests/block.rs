@@ -135,7 +135,11 @@ fn a_pod_is_told_of_a_device_and_reports_on_it() {
         verification: Verification::None,
     });
     let run = |role: &str, device: &Path, work| {
-        stage.run(role, &Request { volume: Volume::device(device), work, deadline_seconds: None }, &stage.path(role))
+        stage.run(
+            role,
+            &Request { volume: Volume::device(device), work, deadline_seconds: None, progress_port: None },
+            &stage.path(role),
+        )
     };
     let (destination, source) = (run("destination", &to, destination), run("source", &from, source));
     for (ended, file) in [(source.end(), "source"), (destination.end(), "destination")] {

@@ -5,12 +5,14 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use doppel_contract::{
-    EmptySource, Phase, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Volume, Work,
+    EmptySource, Phase, Progress, Report, Request, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Volume,
+    Work,
 };
 use rustix::process::Signal;
 use support::proxy::{Proxy, Then, slow_link};
@@ -63,12 +65,12 @@ fn a_pod_reads_its_request_and_leaves_its_report() {
     });
     let destination = stage.run(
         "destination",
-        &Request { volume: Volume::Tree(to.clone()), work: destination, deadline_seconds: None },
+        &Request { volume: Volume::Tree(to.clone()), work: destination, deadline_seconds: None, progress_port: None },
         &right,
     );
     let source = stage.run(
         "source",
-        &Request { volume: Volume::Tree(from.clone()), work: source, deadline_seconds: None },
+        &Request { volume: Volume::Tree(from.clone()), work: source, deadline_seconds: None, progress_port: None },
         &left,
     );
     for (ended, file) in [(source.end(), left), (destination.end(), right)] {
@@ -76,6 +78,37 @@ fn a_pod_reads_its_request_and_leaves_its_report() {
         assert_eq!(&report, ended.expect_complete());
     }
     assert_same(&from, &to);
+}
+
+#[test]
+fn a_pod_tells_whoever_connects_how_far_it_is_however_many_do() {
+    let stage = Stage::new();
+    let (port, tells) = (NonZeroU16::new(free_port()).unwrap(), NonZeroU16::new(free_port()).unwrap());
+    let work = RsyncTlsDestination { port, key_file: stage.key_file(), empty_source: EmptySource::Refuse };
+    let request = Request {
+        volume: Volume::Tree(stage.volume("to")),
+        work: Work::RsyncTlsDestination(work),
+        deadline_seconds: None,
+        progress_port: Some(tells),
+    };
+    let destination = stage.run("destination", &request, &stage.path("log"));
+    let ask = || {
+        let mut line = String::new();
+        let mut connection = TcpStream::connect(("127.0.0.1", tells.get())).ok()?;
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        connection.read_to_string(&mut line).unwrap();
+        Some(line)
+    };
+    wait_until("an answer", || ask().is_some());
+    // These neither read nor go.
+    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(("127.0.0.1", tells.get())).unwrap()).collect();
+    let line = ask().unwrap();
+    assert!(line.len() <= Progress::LONGEST_LINE && line.ends_with('\n'), "{line}");
+    let progress: Progress = serde_json::from_str(&line).unwrap();
+    assert_eq!((progress.phase, progress.entries, progress.bytes), (Phase::Waiting, 0, 0));
+    drop(idle);
+    destination.signal(Signal::TERM);
+    destination.end().expect_failure(10);
 }
 
 #[test]

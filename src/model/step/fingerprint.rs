@@ -21,6 +21,7 @@ impl Fingerprint {
     pub(super) fn new(generation: Option<i64>, privilege: Privilege, run: &[u8]) -> Self {
         let privilege = match privilege {
             Privilege::Unprivileged => "",
+            Privilege::Assigned => "+assigned",
             Privilege::Privileged => "+privileged",
         };
         let run = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(run));

@@ -3,8 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
 use crate::api::common::{
-    CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, PlaceStatus, SyncStatus,
+    CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, PlaceStatus, ProgressStatus, SyncStatus,
 };
+use crate::crd::MOST_INT64;
+use crate::model::progress::Progress;
 use crate::model::queue::{Place, Turn};
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
@@ -34,6 +36,7 @@ pub(super) fn read(sync: &SyncStatus) -> Status {
             next_attempt: time(&current.next_attempt_time),
             last_failure: current.last_failure.as_ref().and_then(read_failure),
             turn: read_turn(current),
+            progress: current.progress.as_ref().and_then(read_progress),
         }),
         address: None,
         key_secret: None,
@@ -107,7 +110,36 @@ fn write_current(current: CurrentSync) -> ApiCurrentSync {
         }),
         queued_time,
         place,
+        progress: current.progress.as_ref().map(write_progress),
     }
+}
+
+fn write_progress(progress: &Progress) -> ProgressStatus {
+    let number = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX).min(MOST_INT64));
+    let Progress { at, phase, entries, entries_total, bytes, bytes_total, rate } = *progress;
+    ProgressStatus {
+        time: Some(Time(at)),
+        phase: Some(Progress::phase_name(phase).to_owned()),
+        entries: number(entries),
+        entries_total: entries_total.and_then(number),
+        bytes: number(bytes),
+        bytes_total: bytes_total.and_then(number),
+        bytes_per_second: rate.and_then(number),
+        remaining_seconds: progress.remaining().map(|remaining| remaining.as_secs()).and_then(number),
+    }
+}
+
+fn read_progress(progress: &ProgressStatus) -> Option<Progress> {
+    let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    Some(Progress {
+        at: progress.time.as_ref()?.0,
+        phase: Progress::parse_phase(progress.phase.as_deref()?)?,
+        entries: number(progress.entries)?,
+        entries_total: number(progress.entries_total),
+        bytes: number(progress.bytes)?,
+        bytes_total: number(progress.bytes_total),
+        rate: number(progress.bytes_per_second),
+    })
 }
 
 fn read_turn(current: &ApiCurrentSync) -> Option<Turn> {

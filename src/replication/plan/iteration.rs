@@ -27,18 +27,17 @@ fn advance(
     running: &Iteration,
     now: Timestamp,
 ) -> Result<Outcome, Outcome> {
-    // What does not depend on the volume goes first, so that it is there when the volume is.
-    let surroundings = mover::surroundings(draft, wish, seen, now);
+    // What does not depend on the volume goes first, so that it is there when the volume is, and so that no copy is made, and
+    // grows old, for a mover that lacks its key.
+    mover::surroundings(draft, wish, seen, now)?;
     match &wish.direction {
         Direction::Source { claim, copy } => {
             let volume = source::point_in_time(draft, wish, seen, (claim, copy), now)?;
-            surroundings?;
             let end = mover::run(draft, wish, seen, (&volume, running), now)?;
             Ok(Outcome::Completed { image: None, end: Some(end) })
         }
         Direction::Destination { target, publish } => {
             let volume = destination::claim(draft, wish, seen, target, now)?;
-            surroundings?;
             let end = if destination::image_is_begun(seen) {
                 seen.job.as_ref().and_then(mover::end_of)
             } else {

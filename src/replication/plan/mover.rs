@@ -25,6 +25,11 @@ pub(crate) const RSYNC_TLS_PORT: std::num::NonZeroU16 = match std::num::NonZeroU
     Some(port) => port,
     None => unreachable!(),
 };
+/// Where a mover tells how far it is, in its pod.
+pub(crate) const PROGRESS_PORT: std::num::NonZeroU16 = match std::num::NonZeroU16::new(8001) {
+    Some(port) => port,
+    None => unreachable!(),
+};
 /// Pause after the first failed attempt; it doubles with each further one.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// The longest pause. Also the pause after a failure that only a change can mend.
@@ -233,7 +238,12 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         account: rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
         pod: rsync.pod.clone(),
         privilege: seen.privilege,
-        request: Request { volume: volume.in_pod(), work: work(rsync), deadline_seconds: Some(wish.deadlines.run) },
+        request: Request {
+            volume: volume.in_pod(),
+            work: work(rsync),
+            deadline_seconds: Some(wish.deadlines.run),
+            progress_port: Some(PROGRESS_PORT),
+        },
         verbosity: wish.verbosity,
         pull_secrets: copies.map(|secret| secret.copy.clone()).collect(),
         placement: None,

@@ -257,6 +257,15 @@ fn a_given_secret_is_never_generated_and_is_looked_at_again() {
 }
 
 #[test]
+fn no_copy_is_made_for_a_mover_that_lacks_its_key() {
+    let mut wish = running(source(SourceCopy::Snapshot { class: None, shape: Default::default() }));
+    world::give_key(&mut wish, "mine");
+    let is_copy = |step: &Step| matches!(step, Step::TakeSnapshot(_) | Step::CreateClaim(_));
+    assert!(!plan(&wish, &World::new().0, now()).steps.iter().any(is_copy));
+    assert!(plan(&wish, &World::new().with_key(Key::Valid).0, now()).steps.iter().any(is_copy));
+}
+
+#[test]
 fn a_failed_attempt_is_recorded_once_and_followed_by_a_growing_pause() {
     let mut wish = running(source(SourceCopy::Direct));
     for (attempt, seconds) in [(1, 10), (2, 20), (3, 40), (5, 160), (6, 300), (50, 300)] {

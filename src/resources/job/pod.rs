@@ -118,10 +118,16 @@ fn security_context(run: &MoverRun) -> Result<PodSecurityContext, BuildError> {
     context
         .seccomp_profile
         .get_or_insert_with(|| SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None });
-    if run.privilege == Privilege::Unprivileged {
-        let user = *context.run_as_user.get_or_insert(MOVER_UID);
-        context.run_as_group.get_or_insert(MOVER_UID);
-        context.run_as_non_root.get_or_insert(user != 0);
+    match run.privilege {
+        Privilege::Unprivileged => {
+            let user = *context.run_as_user.get_or_insert(MOVER_UID);
+            context.run_as_group.get_or_insert(MOVER_UID);
+            context.run_as_non_root.get_or_insert(user != 0);
+        }
+        Privilege::Assigned => {
+            context.run_as_non_root.get_or_insert(context.run_as_user != Some(0));
+        }
+        Privilege::Privileged => {}
     }
     Ok(context)
 }

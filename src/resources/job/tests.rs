@@ -31,6 +31,7 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
                 empty_source: EmptySource::Refuse,
             }),
             deadline_seconds: None,
+            progress_port: None,
         },
         verbosity: Verbosity::Normal,
         pull_secrets: vec![],
@@ -168,6 +169,20 @@ fn a_privileged_mover_is_root_with_four_capabilities_and_no_more() {
     assert_eq!(context.run_as_user, Some(0));
     let added = context.capabilities.as_ref().unwrap().add.clone().unwrap();
     assert_eq!(added, ["DAC_OVERRIDE", "CHOWN", "FOWNER", "SETGID"]);
+}
+
+#[test]
+fn where_the_cluster_chooses_the_user_a_mover_names_none_but_the_one_that_its_user_names() {
+    let job_of_nobody = job(Privilege::Assigned, PodSettings::default());
+    assert_hardened(&job_of_nobody);
+    let context = pod(&job_of_nobody).security_context.clone().unwrap();
+    assert_eq!((context.run_as_user, context.run_as_group, context.fs_group), (None, None, None));
+    assert_eq!(context.run_as_non_root, Some(true));
+    assert_eq!(container(&job_of_nobody).security_context.as_ref().unwrap().run_as_user, None);
+    assert_eq!(key_mode(&job_of_nobody), 0o444, "its group is not known");
+    let settings = PodSettings { security_context: Some(json!({"runAsUser": 1234})), ..PodSettings::default() };
+    let context = pod(&job(Privilege::Assigned, settings)).security_context.clone().unwrap();
+    assert_eq!((context.run_as_user, context.run_as_group), (Some(1234), None));
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl World {
             parallelism: 1,
             since: at(BEGAN),
             node: None,
+            address: None,
             mover,
         });
         self
