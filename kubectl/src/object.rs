@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use doppel::api::common::SyncStatus;
+use doppel::api::common::{SyncStatus, Trigger};
 use doppel::api::destination::ReplicationDestination;
 use doppel::api::source::ReplicationSource;
 use serde::Serialize;
@@ -20,6 +20,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Source, Self::Destination];
+
     /// As a table has it.
     pub(crate) fn short(self) -> &'static str {
         match self {
@@ -52,10 +55,13 @@ pub(crate) struct Object {
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) resource_version: Option<String>,
     /// Of the spec, counted by the API server.
     pub(crate) generation: Option<i64>,
     /// How data travels.
     pub(crate) method: Method,
+    pub(crate) trigger: Trigger,
     pub(crate) paused: bool,
     /// What is known of its synchronizations; absent before anybody looked at the object.
     pub(crate) status: Option<SyncStatus>,
@@ -86,6 +92,16 @@ impl Object {
     /// What is known of its synchronizations.
     pub(crate) fn sync(&self) -> SyncStatus {
         self.status.clone().unwrap_or_default()
+    }
+
+    /// The schedule, whether in force or not.
+    pub(crate) fn schedule(&self) -> Option<&str> {
+        self.trigger.schedule.as_deref().filter(|schedule| !schedule.is_empty())
+    }
+
+    /// The manual trigger. While there is one, a schedule is not in force.
+    pub(crate) fn manual(&self) -> Option<&str> {
+        self.trigger.manual.as_deref().filter(|manual| !manual.is_empty())
     }
 }
 
@@ -118,9 +134,12 @@ impl From<ReplicationSource> for Object {
             kind: Kind::Source,
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version,
             generation: metadata.generation,
             method: method(&sections, spec.external.map(|external| external.provider)),
             paused: spec.paused == Some(true),
+            trigger: spec.trigger.unwrap_or_default(),
             status: status.map(|status| status.sync),
         }
     }
@@ -139,9 +158,12 @@ impl From<ReplicationDestination> for Object {
             kind: Kind::Destination,
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version,
             generation: metadata.generation,
-            method: method(&sections, spec.external.as_ref().map(|external| external.provider.clone())),
+            method: method(&sections, spec.external.map(|external| external.provider)),
             paused: spec.paused == Some(true),
+            trigger: spec.trigger.unwrap_or_default(),
             status: status.map(|status| status.sync),
         }
     }
