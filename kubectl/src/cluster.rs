@@ -17,6 +17,9 @@ use crate::object::{Kind, Object};
 /// What a terminal's user waits for a connection before wondering; kube's own limit is half a minute.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// The field manager of what this program writes.
+pub(crate) const MANAGER: &str = "kubectl-doppel";
+
 /// The contexts of a kubeconfig.
 #[derive(Debug)]
 pub(crate) struct Contexts(Kubeconfig);

@@ -24,6 +24,14 @@ pub(crate) enum Error {
     Forbidden { action: Action, context: String, why: String },
     #[error("the API server of context {context:?} does not know who you are: {why}; log in again")]
     Unauthorized { context: String, why: String },
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "there is no namespace {namespace:?} (context {context:?}); kubectl --context {context} create namespace {namespace} makes one"
+    )]
+    NoNamespace { namespace: String, context: String },
+    #[error("{object} is not this pair's: {why}")]
+    NotOurs { object: String, why: String },
     #[error("there is no {what} {name:?} {scope} (context {context:?}); {remedy}")]
     NotFound { what: String, name: String, scope: Scope, context: String, remedy: String },
     #[error(
@@ -67,6 +75,8 @@ pub(crate) enum Code {
     NotFound = 5,
     /// The right to do it is missing.
     Forbidden = 6,
+    /// An object of a needed name is somebody else's.
+    NotOurs = 7,
     /// Ctrl-C, as shells report it.
     Interrupted = 130,
 }
@@ -81,10 +91,17 @@ impl Error {
             | Self::Refused { .. }
             | Self::Api { .. }
             | Self::Output(_) => Code::Failed,
-            Self::UnknownContext { .. } | Self::Ambiguous { .. } | Self::Paused(_) | Self::External(_) => Code::Usage,
+            Self::UnknownContext { .. }
+            | Self::Usage(_)
+            | Self::Ambiguous { .. }
+            | Self::Paused(_)
+            | Self::External(_) => Code::Usage,
             Self::SyncFailed { .. } => Code::SyncFailed,
             Self::TimedOut { .. } => Code::TimedOut,
-            Self::NotInstalled { .. } | Self::NotFound { .. } | Self::Deleted { .. } => Code::NotFound,
+            Self::NotInstalled { .. } | Self::NotFound { .. } | Self::NoNamespace { .. } | Self::Deleted { .. } => {
+                Code::NotFound
+            }
+            Self::NotOurs { .. } => Code::NotOurs,
             Self::Forbidden { .. } | Self::Unauthorized { .. } => Code::Forbidden,
             Self::Interrupted(_) => Code::Interrupted,
         }
@@ -114,7 +131,7 @@ impl Error {
                 What::Replications(kind) if matches!(action.verb, "list" | "get") => {
                     Self::NotInstalled { context, kind }
                 }
-                What::Replications(_) => Self::Api { action, context, why },
+                What::Replications(_) | What::Other(_) => Self::Api { action, context, why },
             },
             _ => Self::Api { action, context, why },
         }
@@ -137,12 +154,15 @@ pub(crate) struct Action {
 pub(crate) enum What {
     /// Objects of one of the API's kinds.
     Replications(Kind),
+    /// Objects of another kind, by its plural.
+    Other(&'static str),
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = match self.what {
             What::Replications(kind) => kind.plural(),
+            What::Other(plural) => plural,
         };
         write!(f, "{} {plural} {}", self.verb, self.scope)
     }

@@ -3,14 +3,17 @@
 //!
 //! It is a client like kubectl: it has its user's rights, and talks to the API server only. What it says of an object is in the
 //! object's status; nothing is decided here that the operator decides. Each verb is a module; what they print is built by
-//! pure functions (`state`, `text`, `status::table`, `sync::progress`).
+//! pure functions (`state`, `text`, `status::table`, `sync::progress`, `explain::page`, `pair::manifest`).
 
 mod args;
 mod cluster;
 mod error;
+mod explain;
 #[cfg(test)]
 mod fixtures;
+mod follow;
 mod object;
+mod pair;
 mod state;
 mod status;
 mod sync;
@@ -46,6 +49,11 @@ async fn run(typed: Typed) -> Result<(), Error> {
             let (cluster, namespace) = connect(&connection).await?;
             status::run(&cluster, &namespace, &args).await
         }
+        Command::Explain(args) => {
+            let (cluster, namespace) = connect(&connection).await?;
+            explain::run(&cluster, &namespace, &args.which).await
+        }
+        Command::Pair(args) => pair::run(&connection, &args).await,
         Command::Sync(args) => {
             let (cluster, namespace) = connect(&connection).await?;
             sync::run(&cluster, &namespace, &args).await

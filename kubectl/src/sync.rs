@@ -10,22 +10,18 @@ use std::time::Duration;
 
 use doppel::api::destination::ReplicationDestination;
 use doppel::api::source::ReplicationSource;
-use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
 
 use crate::args::SyncArgs;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, MANAGER};
 use crate::error::{Error, What};
 use crate::object::{Kind, Method, Object};
-use crate::text;
+use crate::{follow, text};
 use progress::{Asked, Stage};
 
-/// The field manager of what this program writes.
-pub(crate) const MANAGER: &str = "kubectl-doppel";
 /// Values of spec.trigger.manual that begin like this are this program's.
 const PREFIX: &str = "kubectl-doppel-";
 /// A write fails when the operator wrote the status since the read; it writes a few times a second at most.
@@ -108,7 +104,7 @@ impl<'a> Sync<'a> {
 
     /// Until the goal is reached, saying what goes on.
     async fn follow(&mut self, goal: Goal) -> Result<(), Error> {
-        let mut seen = watch(self.cluster, &self.object);
+        let mut seen = follow::object(self.cluster, &self.object);
         let mut said = String::new();
         while let Some(object) = seen.try_next().await? {
             self.object = object.ok_or_else(|| Error::Deleted { object: self.object.to_string() })?;
@@ -229,46 +225,6 @@ async fn patch(cluster: &Cluster, object: &Object, spec: &Value) -> Result<Optio
 async fn again(cluster: &Cluster, object: &Object) -> Result<Object, Error> {
     let got = cluster.get(&object.namespace, &object.name, object.kind).await?;
     got.filter(|got| got.uid == object.uid).ok_or_else(|| Error::Deleted { object: object.to_string() })
-}
-
-/// The object each time it changes; none when it, or the one of this UID, is gone.
-fn watch<'a>(cluster: &Cluster, object: &Object) -> BoxStream<'a, Result<Option<Object>, Error>> {
-    let uid = object.uid.clone();
-    let seen = match object.kind {
-        Kind::Source => states::<ReplicationSource>(cluster, object),
-        Kind::Destination => states::<ReplicationDestination>(cluster, object),
-    };
-    seen.map_ok(move |seen| seen.filter(|seen| seen.uid == uid)).boxed()
-}
-
-fn states<'a, K>(cluster: &Cluster, object: &Object) -> BoxStream<'a, Result<Option<Object>, Error>>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + 'static,
-    Object: From<K>,
-{
-    let api = cluster.api::<K>(&object.namespace);
-    let (cluster, kind, namespace) = (cluster.clone(), object.kind, object.namespace.clone());
-    watcher::watch_object(api, &object.name)
-        .default_backoff()
-        .filter_map(move |seen| {
-            let seen = match seen {
-                Ok(seen) => Some(Ok(seen.map(Object::from))),
-                // Only a missing right does not pass; anything else is tried again by the watch, with pauses.
-                Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
-                    if matches!(&error, kube::Error::Api(status) if status.code == 403) =>
-                {
-                    Some(Err(cluster.error("watch", What::Replications(kind), &namespace, error)))
-                }
-                Err(_) => None,
-            };
-            futures::future::ready(seen)
-        })
-        .boxed()
 }
 
 #[cfg(test)]

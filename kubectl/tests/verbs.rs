@@ -6,6 +6,9 @@
 mod world;
 
 mod verbs {
+    mod explain;
+    mod pair;
+
     use serde_json::json;
 
     use super::world::{World, kubectl};

@@ -160,6 +160,11 @@ const TABLE: &[Row] = &[
     Row { part: "kubectl/src/text", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
     Row { part: "kubectl/src/status/table", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
     Row { part: "kubectl/src/sync/progress", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
+    Row { part: "kubectl/src/explain/child", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
+    Row { part: "kubectl/src/explain/page", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
+    Row { part: "kubectl/src/explain/advice", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
+    Row { part: "kubectl/src/pair/manifest", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
+    Row { part: "kubectl/src/pair/place", names: &[CLOCK, CLIENT], rules: &[Rule::Sync] },
     // It sees of an object what its users see: the API, and nothing of the operator's inside.
     Row { part: "kubectl", names: &[OPERATORS_INSIDE], rules: &[] },
     Row { part: "movers/contract", names: &[CLOCK, FILES, SOCKETS, PROCESS, THREADS], rules: &[Rule::Sync] },

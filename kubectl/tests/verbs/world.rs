@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// The cluster of most tests.
 const WEST: &str = "plugin";
 
+/// The other cluster of pairs.
+const EAST: &str = "plugin3";
+
 /// A namespace, seen through a kubeconfig.
 pub(crate) struct World {
     cluster: &'static str,
@@ -47,13 +50,32 @@ impl World {
 
     /// The same namespace, for a user of this name, who has no rights.
     pub(crate) fn impersonating(&self, user: &str) -> Self {
-        let mut config: Value =
-            serde_json::from_str(&kubectl(self, &["config", "view", "--raw", "-o", "json"], None)).unwrap();
+        let mut config = self.config();
         config["users"][0]["user"]["as"] = json!(user);
+        self.through(&config)
+    }
+
+    /// The same namespace, through another kubeconfig.
+    fn through(&self, config: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
         Self { cluster: self.cluster, kubeconfig, namespace: self.namespace.clone(), _folder: Some(folder) }
+    }
+
+    /// `tests/cluster` writes kubeconfigs as JSON.
+    fn config(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(&self.kubeconfig).unwrap()).unwrap()
+    }
+
+    /// The same namespace, through a kubeconfig with the other's contexts, too.
+    fn beside(&self, other: &Self) -> Self {
+        let (mut config, other) = (self.config(), other.config());
+        for list in ["clusters", "users", "contexts"] {
+            let more = other[list].as_array().unwrap().clone();
+            config[list].as_array_mut().unwrap().extend(more);
+        }
+        self.through(&config)
     }
 
     pub(crate) fn create(&self, kind: &str, name: &str, spec: &Value) {
@@ -62,6 +84,32 @@ impl World {
             "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
         });
         kubectl(self, &["create", "-f", "-"], Some(&object));
+    }
+
+    pub(crate) fn apply(&self, object: &Value) {
+        kubectl(self, &["create", "-f", "-"], Some(object));
+    }
+
+    pub(crate) fn uid(&self, kind: &str, name: &str) -> String {
+        kubectl(self, &["get", kind, name, "-o", "jsonpath={.metadata.uid}"], None)
+    }
+
+    pub(crate) fn read(&self, kind: &str, name: &str) -> Value {
+        serde_json::from_str(&kubectl(self, &["get", kind, name, "-o", "json"], None)).unwrap()
+    }
+
+    pub(crate) fn is_there(&self, kind: &str, name: &str) -> bool {
+        !kubectl(self, &["get", kind, name, "--ignore-not-found", "-o", "name"], None).is_empty()
+    }
+
+    /// Waits until it is there.
+    pub(crate) fn await_object(&self, kind: &str, name: &str) {
+        kubectl(self, &["wait", kind, name, "--for=create", "--timeout=60s"], None);
+    }
+
+    /// The name of its context.
+    pub(crate) fn context(&self) -> &'static str {
+        self.cluster
     }
 
     /// Writes into a status, as an operator does.
@@ -91,9 +139,10 @@ impl World {
 
     /// Starts the program.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
-        // `-n` and `-A` exclude each other.
+        // `-n` and `-A` exclude each other; a pair's ends say where they are.
         let namespace = ["-n", &self.namespace];
-        let namespace = if arguments.contains(&"-A") { &[][..] } else { &namespace[..] };
+        let is_said = arguments.contains(&"-A") || arguments.contains(&"pair");
+        let namespace = if is_said { &[][..] } else { &namespace[..] };
         let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-doppel"))
             .args(arguments)
             .args(namespace)
@@ -105,6 +154,27 @@ impl World {
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Running { child, out, read: String::new() }
+    }
+}
+
+/// A namespace of one name in two clusters; `west` knows both contexts.
+pub(crate) struct Pair {
+    pub(crate) west: World,
+    pub(crate) east: World,
+}
+
+impl Pair {
+    /// Two new namespaces.
+    pub(crate) fn new(name: &str) -> Self {
+        static UP: OnceLock<PathBuf> = OnceLock::new();
+        let west = World::new(name);
+        let east = World::on(EAST, UP.get_or_init(|| up(EAST)).clone(), &west.namespace);
+        Self { west: west.beside(&east), east }
+    }
+
+    /// West, with a context for a cluster without the API beside it.
+    pub(crate) fn with_bare(&self) -> World {
+        self.west.beside(&World::bare())
     }
 }
 
