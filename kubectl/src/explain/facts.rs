@@ -173,7 +173,7 @@ impl Reader<'_> {
                 break;
             }
         }
-        warnings.sort_by(|a, b| b.at.cmp(&a.at));
+        warnings.sort_by_key(|warning| std::cmp::Reverse(warning.at));
         warnings
     }
 

@@ -49,7 +49,7 @@ struct Page(String);
 
 impl Page {
     fn line(&mut self, label: &str, text: String) {
-        let text = if text.is_empty() { "-" } else { &text };
+        let text = if text.is_empty() { "-".to_owned() } else { text };
         self.0.push_str(&format!("{label:<LABEL$}{text}\n"));
     }
 }

@@ -103,8 +103,8 @@ impl End {
             self.say(wish, mode, "is there already");
             return Ok(());
         }
-        let mut metadata = unchanged(&found);
-        metadata["annotations"] = json!(annotations);
+        let (uid, version) = (&found.metadata.uid, &found.metadata.resource_version);
+        let metadata = json!({ "uid": uid, "resourceVersion": version, "annotations": annotations });
         let change = json!({ "metadata": metadata, "data": wish.data });
         let patched = api.patch(&wish.name_any(), &params(), &Patch::Merge(change)).await;
         patched.map_err(|error| self.write_error("patch", WHAT, wish, error))?;
