@@ -11,11 +11,14 @@ use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Resource};
 
-use crate::error::{Action, Error};
+use crate::error::{Action, Error, What};
 use crate::object::{Kind, Object};
 
 /// What a terminal's user waits for a connection before wondering; kube's own limit is half a minute.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The field manager of what this program writes.
+pub(crate) const MANAGER: &str = "kubectl-doppel";
 
 /// The contexts of a kubeconfig.
 #[derive(Debug)]
@@ -124,8 +127,71 @@ impl Cluster {
         Ok(objects)
     }
 
-    /// A failed list, in words.
+    /// The one object of this name.
+    pub(crate) async fn find(&self, namespace: &str, name: &str, kind: Option<Kind>) -> Result<Object, Error> {
+        let mut found = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|one| kind.is_none_or(|wanted| wanted == *one)) {
+            found.extend(self.get(namespace, name, kind).await?);
+        }
+        let second = found.pop();
+        match (found.pop(), second) {
+            (Some(_), Some(_)) => Err(Error::Ambiguous { namespace: namespace.to_owned(), name: name.to_owned() }),
+            (None, Some(object)) => Ok(object),
+            (_, None) => Err(self.missing(namespace, name, kind).await),
+        }
+    }
+
+    /// This object, if there is one.
+    pub(crate) async fn get(&self, namespace: &str, name: &str, kind: Kind) -> Result<Option<Object>, Error> {
+        let got = match kind {
+            Kind::Source => self.api::<ReplicationSource>(namespace).get_opt(name).await.map(|got| got.map(Into::into)),
+            Kind::Destination => {
+                self.api::<ReplicationDestination>(namespace).get_opt(name).await.map(|got| got.map(Into::into))
+            }
+        };
+        got.map_err(|error| self.error("get", What::Replications(kind), namespace, error))
+    }
+
+    /// A failed call in a namespace, in words.
+    pub(crate) fn error(&self, verb: &'static str, what: What, namespace: &str, error: kube::Error) -> Error {
+        Error::of_call(Action { verb, what, scope: Scope::Namespace(namespace.to_owned()) }, &self.context, error)
+    }
+
+    /// A failed list of one of the API's kinds, in words.
     fn list_error(&self, kind: Kind, scope: &Scope, error: kube::Error) -> Error {
-        Error::of_call(Action { kind, scope: scope.clone() }, &self.context, error)
+        let what = What::Replications(kind);
+        Error::of_call(Action { verb: "list", what, scope: scope.clone() }, &self.context, error)
+    }
+
+    /// A name that no object has there.
+    pub(crate) fn nothing_of(&self, name: &str, scope: Scope) -> Error {
+        Error::NotFound {
+            what: "ReplicationSource or ReplicationDestination".to_owned(),
+            name: name.to_owned(),
+            scope,
+            context: self.context.clone(),
+            remedy: "see kubectl doppel status -A".to_owned(),
+        }
+    }
+
+    /// Why there is no such object: a wrong name or kind, or an API that is not installed, which looks the same to a get.
+    async fn missing(&self, namespace: &str, name: &str, kind: Option<Kind>) -> Error {
+        let all = match self.list(&Scope::Namespace(namespace.to_owned()), None).await {
+            Ok(all) => all,
+            Err(error @ Error::NotInstalled { .. }) => return error,
+            Err(_) => Vec::new(),
+        };
+        let scope = Scope::Namespace(namespace.to_owned());
+        let other = all.iter().find(|object| object.name == name).map(|object| object.kind);
+        let (Some(wanted), Some(other)) = (kind, other) else {
+            return self.nothing_of(name, scope);
+        };
+        Error::NotFound {
+            what: wanted.to_string(),
+            name: name.to_owned(),
+            scope,
+            context: self.context.clone(),
+            remedy: format!("there is a {other} of that name: leave out --kind, or say --kind {}", other.short()),
+        }
     }
 }

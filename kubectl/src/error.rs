@@ -24,10 +24,36 @@ pub(crate) enum Error {
     Forbidden { action: Action, context: String, why: String },
     #[error("the API server of context {context:?} does not know who you are: {why}; log in again")]
     Unauthorized { context: String, why: String },
+    #[error("{0}")]
+    Usage(String),
     #[error(
-        "there is no ReplicationSource or ReplicationDestination {name:?} {scope} (context {context:?}); see kubectl doppel status -A"
+        "there is no namespace {namespace:?} (context {context:?}); kubectl --context {context} create namespace {namespace} makes one"
     )]
-    NotFound { name: String, scope: Scope, context: String },
+    NoNamespace { namespace: String, context: String },
+    #[error("{object} is not this pair's: {why}")]
+    NotOurs { object: String, why: String },
+    #[error("there is no {what} {name:?} {scope} (context {context:?}); {remedy}")]
+    NotFound { what: String, name: String, scope: Scope, context: String, remedy: String },
+    #[error(
+        "namespace {namespace:?} has both a ReplicationSource and a ReplicationDestination {name:?}; say which: --kind source or --kind destination"
+    )]
+    Ambiguous { namespace: String, name: String },
+    #[error("{0} is paused, so nothing would run: set spec.paused to false first")]
+    Paused(String),
+    #[error("{0} is left to a provider outside of this operator (spec.external), which decides when to synchronize")]
+    External(String),
+    #[error("{object} was changed by somebody else again and again; try once more")]
+    Busy { object: String },
+    #[error("{object} was deleted meanwhile")]
+    Deleted { object: String },
+    #[error("{object}: the synchronization failed: {why}")]
+    SyncFailed { object: String, why: String },
+    #[error("{object}: {what} after {limit}; {now}")]
+    TimedOut { object: String, what: &'static str, limit: String, now: String },
+    #[error("interrupted: {0}")]
+    Interrupted(String),
+    #[error("{object}: {why}")]
+    Refused { object: String, why: String },
     #[error("cannot {action} (context {context:?}): {why}")]
     Api { action: Action, context: String, why: String },
     #[error("cannot write: {0}")]
@@ -41,20 +67,43 @@ pub(crate) enum Code {
     Failed = 1,
     /// What was typed cannot be carried out. clap exits with the same.
     Usage = 2,
+    /// A synchronization failed.
+    SyncFailed = 3,
+    /// It was not done in time.
+    TimedOut = 4,
     /// An object, or the whole API, is not there.
     NotFound = 5,
     /// The right to do it is missing.
     Forbidden = 6,
+    /// An object of a needed name is somebody else's.
+    NotOurs = 7,
+    /// Ctrl-C, as shells report it.
+    Interrupted = 130,
 }
 
 impl Error {
     /// The exit code.
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Kubeconfig(_) | Self::Unreachable { .. } | Self::Api { .. } | Self::Output(_) => Code::Failed,
-            Self::UnknownContext { .. } => Code::Usage,
-            Self::NotInstalled { .. } | Self::NotFound { .. } => Code::NotFound,
+            Self::Kubeconfig(_)
+            | Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Refused { .. }
+            | Self::Api { .. }
+            | Self::Output(_) => Code::Failed,
+            Self::UnknownContext { .. }
+            | Self::Usage(_)
+            | Self::Ambiguous { .. }
+            | Self::Paused(_)
+            | Self::External(_) => Code::Usage,
+            Self::SyncFailed { .. } => Code::SyncFailed,
+            Self::TimedOut { .. } => Code::TimedOut,
+            Self::NotInstalled { .. } | Self::NotFound { .. } | Self::NoNamespace { .. } | Self::Deleted { .. } => {
+                Code::NotFound
+            }
+            Self::NotOurs { .. } => Code::NotOurs,
             Self::Forbidden { .. } | Self::Unauthorized { .. } => Code::Forbidden,
+            Self::Interrupted(_) => Code::Interrupted,
         }
     }
 
@@ -76,25 +125,46 @@ impl Error {
         match status.code {
             401 => Self::Unauthorized { context, why },
             403 => Self::Forbidden { action, context, why },
-            // Lists of what there is none of are empty; only a kind that is not served is not found.
-            404 => Self::NotInstalled { context, kind: action.kind },
+            404 => match action.what {
+                // A list of nothing is empty, and an object that is missed is none to those who get it; only a kind that is not
+                // served is not found.
+                What::Replications(kind) if matches!(action.verb, "list" | "get") => {
+                    Self::NotInstalled { context, kind }
+                }
+                What::Replications(_) | What::Other(_) => Self::Api { action, context, why },
+            },
             _ => Self::Api { action, context, why },
         }
     }
 }
 
-/// A list that was asked for, in words that follow "you may not" and "cannot".
+/// What was being done, in words that follow "you may not" and "cannot".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Action {
-    /// Of what.
-    pub(crate) kind: Kind,
+    /// The verb.
+    pub(crate) verb: &'static str,
+    /// To what.
+    pub(crate) what: What,
     /// Where.
     pub(crate) scope: Scope,
 }
 
+/// What an action is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Objects of one of the API's kinds.
+    Replications(Kind),
+    /// Objects of another kind, by its plural.
+    Other(&'static str),
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "list {} {}", self.kind.plural(), self.scope)
+        let plural = match self.what {
+            What::Replications(kind) => kind.plural(),
+            What::Other(plural) => plural,
+        };
+        write!(f, "{} {plural} {}", self.verb, self.scope)
     }
 }
 
@@ -113,7 +183,8 @@ mod tests {
 
     fn refused(code: u16) -> Error {
         let status = Status { code, message: "said the\nserver".to_owned(), ..Status::default() };
-        let action = Action { kind: Kind::Source, scope: Scope::Namespace("shop".to_owned()) };
+        let what = What::Replications(Kind::Source);
+        let action = Action { verb: "list", what, scope: Scope::Namespace("shop".to_owned()) };
         Error::of_call(action, "west", kube::Error::Api(status.boxed()))
     }
 
@@ -122,7 +193,13 @@ mod tests {
         for (scope, expected) in
             [(Scope::Namespace("shop".to_owned()), "in namespace \"shop\""), (Scope::Everywhere, "in all namespaces")]
         {
-            let error = Error::NotFound { name: "data".to_owned(), scope, context: "west".to_owned() };
+            let error = Error::NotFound {
+                what: "ReplicationSource".to_owned(),
+                name: "data".to_owned(),
+                scope,
+                context: "west".to_owned(),
+                remedy: "see kubectl doppel status -A".to_owned(),
+            };
             assert!(error.to_string().contains(&format!("\"data\" {expected} (context \"west\")")), "{error}");
             assert_eq!(error.code(), Code::NotFound);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use doppel::api::common::SyncStatus;
+use doppel::api::common::{SyncStatus, Trigger};
 use doppel::api::destination::ReplicationDestination;
 use doppel::api::source::ReplicationSource;
 use serde::Serialize;
@@ -20,6 +20,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Source, Self::Destination];
+
     /// As a table has it.
     pub(crate) fn short(self) -> &'static str {
         match self {
@@ -52,13 +55,32 @@ pub(crate) struct Object {
     pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) resource_version: Option<String>,
     /// Of the spec, counted by the API server.
     pub(crate) generation: Option<i64>,
     /// How data travels.
     pub(crate) method: Method,
+    pub(crate) trigger: Trigger,
     pub(crate) paused: bool,
+    pub(crate) ends: Ends,
     /// What is known of its synchronizations; absent before anybody looked at the object.
     pub(crate) status: Option<SyncStatus>,
+}
+
+/// What an object connects, as far as its method has these.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The user's claim: what is copied, or received into.
+    pub(crate) claim: Option<String>,
+    /// Of a source where it connects to, of a destination where it listens.
+    pub(crate) address: Option<String>,
+    /// Likewise; the method's own where it is absent.
+    pub(crate) port: Option<i32>,
+    /// The Secret with the key, a user's or a generated one.
+    pub(crate) key_secret: Option<String>,
+    /// Kind and name of the latest image.
+    pub(crate) image: Option<(String, String)>,
 }
 
 /// How data travels.
@@ -87,12 +109,27 @@ impl Object {
     pub(crate) fn sync(&self) -> SyncStatus {
         self.status.clone().unwrap_or_default()
     }
+
+    /// The schedule, whether in force or not.
+    pub(crate) fn schedule(&self) -> Option<&str> {
+        self.trigger.schedule.as_deref().filter(|schedule| !schedule.is_empty())
+    }
+
+    /// The manual trigger. While there is one, a schedule is not in force.
+    pub(crate) fn manual(&self) -> Option<&str> {
+        self.trigger.manual.as_deref().filter(|manual| !manual.is_empty())
+    }
 }
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
+}
+
+/// A field that says something: an empty text is none to the operator either.
+fn given(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
 }
 
 fn method(sections: &[(bool, &'static str)], external: Option<Option<String>>) -> Method {
@@ -114,13 +151,26 @@ impl From<ReplicationSource> for Object {
             (spec.rclone.is_some(), "rclone"),
             (spec.syncthing.is_some(), "syncthing"),
         ];
+        let tls = spec.rsync_tls.as_deref();
+        let generated = status.as_ref().and_then(|status| status.rsync_tls.as_ref()?.key_secret.clone());
+        let ends = Ends {
+            claim: given(spec.source_pvc.as_ref()),
+            address: given(tls.and_then(|tls| tls.address.as_ref())),
+            port: tls.and_then(|tls| tls.port),
+            key_secret: given(tls.and_then(|tls| tls.key_secret.as_ref())).or(generated),
+            image: None,
+        };
         Self {
             kind: Kind::Source,
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version,
             generation: metadata.generation,
             method: method(&sections, spec.external.map(|external| external.provider)),
             paused: spec.paused == Some(true),
+            trigger: spec.trigger.unwrap_or_default(),
+            ends,
             status: status.map(|status| status.sync),
         }
     }
@@ -135,13 +185,29 @@ impl From<ReplicationDestination> for Object {
             (spec.restic.is_some(), "restic"),
             (spec.rclone.is_some(), "rclone"),
         ];
+        let volume = spec.rsync_tls.as_ref().map(|tls| &tls.volume);
+        let claim = given(volume.and_then(|volume| volume.destination_pvc.as_ref()));
+        let users = given(spec.rsync_tls.as_ref().and_then(|tls| tls.key_secret.as_ref()));
+        let seen = status.as_ref().and_then(|status| status.rsync_tls.clone()).unwrap_or_default();
+        let image = status.as_ref().and_then(|status| status.latest_image.as_ref());
+        let ends = Ends {
+            claim,
+            address: given(seen.address.as_ref()),
+            port: seen.port,
+            key_secret: users.or(seen.key_secret),
+            image: image.map(|image| (image.kind.clone(), image.name.clone())),
+        };
         Self {
             kind: Kind::Destination,
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version,
             generation: metadata.generation,
-            method: method(&sections, spec.external.as_ref().map(|external| external.provider.clone())),
+            method: method(&sections, spec.external.map(|external| external.provider)),
             paused: spec.paused == Some(true),
+            trigger: spec.trigger.unwrap_or_default(),
+            ends,
             status: status.map(|status| status.sync),
         }
     }

@@ -80,9 +80,9 @@ pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &StatusArgs) -
         return watch::run(cluster, &scope, args).await;
     }
     if objects.is_empty()
-        && let Some(name) = args.name.clone()
+        && let Some(name) = &args.name
     {
-        return Err(Error::NotFound { name, scope, context: cluster.context.clone() });
+        return Err(cluster.nothing_of(name, scope));
     }
     let rows: Vec<Row> = objects.iter().map(Row::from).collect();
     let mut out = std::io::stdout().lock();

@@ -28,6 +28,11 @@ pub(crate) fn until(then: Timestamp, now: Timestamp) -> String {
     if then > now { format!("in {}", span(then.duration_since(now).as_secs())) } else { "due".to_owned() }
 }
 
+/// A point in time with how far it is away: `2026-11-24T03:00:00Z, 3h10m ago`.
+pub(crate) fn moment(then: Timestamp, now: Timestamp) -> String {
+    if then > now { format!("{then}, {}", until(then, now)) } else { format!("{then}, {} ago", age(then, now)) }
+}
+
 /// A word of the API as words: `WaitingForSchedule` is `waiting for schedule`.
 pub(crate) fn words(camel: &str) -> String {
     let mut words = String::with_capacity(camel.len() + 4);
@@ -89,6 +94,8 @@ mod tests {
         let now = at("2026-11-24T10:00:00Z");
         assert_eq!(until(at("2026-11-24T10:05:00Z"), now), "in 5m");
         assert_eq!(until(now, now), "due");
+        assert_eq!(moment(at("2026-11-24T09:59:00Z"), now), "2026-11-24T09:59:00Z, 1m ago");
+        assert_eq!(moment(at("2026-11-24T11:00:00Z"), now), "2026-11-24T11:00:00Z, in 1h");
     }
 
     #[test]

@@ -9,6 +9,7 @@ const DOCUMENTS: &[&str] = &[
     "ARCHITECTURE.md",
     "docs/volsync-differences.md",
     "docs/network.md",
+    "docs/kubectl.md",
     "charts/doppel/README.md",
 ];
 

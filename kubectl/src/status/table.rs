@@ -17,7 +17,7 @@ const HEADERS: [&str; 11] =
     ["NAMESPACE", "KIND", "NAME", "METHOD", "READY", "DOING", "LAST SYNC", "TOOK", "NEXT", "FAILED", "LAST ERROR"];
 /// The column that is painted.
 const READY: usize = 4;
-/// Characters of an error: with it the line stays within a wide terminal. `-o json` has all of it.
+/// Characters of an error: with it the line stays within a wide terminal. `explain` has all of it.
 const MOST_ERROR: usize = 60;
 
 /// The table, with its header.

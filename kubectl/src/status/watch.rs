@@ -30,6 +30,8 @@ pub(super) async fn run(cluster: &Cluster, scope: &Scope, args: &StatusArgs) -> 
     let (destinations, destination_changes) = follow::<ReplicationDestination>(cluster, scope, args.name.as_deref());
     let mut changes = futures::stream::select(source_changes, destination_changes);
     let mut tick = tokio::time::interval(TICK);
+    // One for the whole time: a new one would miss what came before it.
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut shown = Shown { rows: Vec::new(), trouble: None };
     loop {
         let is_tick = tokio::select! {
@@ -38,7 +40,7 @@ pub(super) async fn run(cluster: &Cluster, scope: &Scope, args: &StatusArgs) -> 
                 false
             }
             _ = tick.tick() => true,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupt => return Ok(()),
         };
         if !(sources.is_ready() && destinations.is_ready()) {
             continue;

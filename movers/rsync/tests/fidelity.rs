@@ -411,6 +411,23 @@ const FOOT: &str = "
 - Other file systems that are mounted within the volume: their place is kept as a directory, and what the destination has
   there is left alone.
 
+## What `fsGroup` changes before a mover looks
+
+With `moverSecurityContext.fsGroup`, the kubelet goes through a volume when the mover's pod starts. It gives every file and
+directory to that group, and the group the right to read and write (for directories also to search, and the setgid bit): a
+file of mode 0600 has 0660 then, a directory of mode 0755 has 2775.
+
+- At a source with Snapshot or Clone this happens to the copy. The original stays as it is, and the double is one of the
+  copy: its groups and modes are not the original's. No run reports that, for what was read is what was sent. With Direct
+  it happens to the original.
+- At a destination it happens before each run to what the run before had set right, and the run sets it right again, as far
+  as its user may. `fsGroupChangePolicy: OnRootMismatch` spares a volume whose root directory has that group and those rights
+  already.
+
+The kubelet leaves a volume alone where it is mounted read-only, or where its CSI driver says so (`fsGroupPolicy`). Doppel sets
+no `fsGroup` of its own. Where modes and groups have to stay as they are, set none either: let the mover's user, or one of its
+`supplementalGroups`, be one that may read the files, or allow privileged movers in the namespace.
+
 ## What makes a run incomplete
 
 - An entry whose path beneath the root has more than 4,095 bytes, the most that the kernel takes. It is left out by name,
