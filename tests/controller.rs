@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod controller {
+    mod adoption;
     mod crash;
     mod faults;
     mod identity;

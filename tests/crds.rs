@@ -122,6 +122,7 @@ const STATUS: Table = &[
     (".status.latestMoverStatus.result", "s"),
     (".status.latestMoverStatus.logs", "s"),
     (".status.currentSync", "o"),
+    (".status.currentSync.begunBy", "s"),
     (".status.currentSync.manual", "s"),
     (".status.currentSync.failedAttempts", "i"),
     (".status.currentSync.nextAttemptTime", "t"),

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod e2e {
+    mod acceptance;
     mod block;
     mod clusters;
     mod conditions;

@@ -217,6 +217,12 @@ pub struct MoverStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentSync {
+    /// VolSync, if this synchronization was begun by it and then taken over: the snapshot that it noted on the
+    /// destination's claim becomes the image. Absent otherwise.
+    // A plain string, as `MoverStatus::result`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun_by: Option<String>,
+
     /// The value of spec.trigger.manual when this synchronization began. It is this value that status.lastManualSync
     /// takes on at the end, so a value set in the meantime starts a synchronization of its own.
     #[serde(skip_serializing_if = "Option::is_none")]

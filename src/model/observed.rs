@@ -271,6 +271,14 @@ pub struct Job {
     pub mover: MoverState,
 }
 
+impl Job {
+    /// Whether VolSync made it: Doppel's say what they were made for.
+    #[must_use]
+    pub fn is_volsyncs(&self) -> bool {
+        self.fingerprint.is_empty()
+    }
+}
+
 /// What a mover is doing, as its pod and its Job say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MoverState {

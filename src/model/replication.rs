@@ -371,9 +371,10 @@ pub enum Phase {
 }
 
 /// Who began an iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Beginner {
     /// This operator.
+    #[default]
     Doppel,
     /// VolSync, before this operator took over.
     VolSync,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::progress::Progress;
 use super::queue::Turn;
 use super::readiness::{Failure, Readiness};
-use super::replication::{Image, Phase};
+use super::replication::{Beginner, Image, Phase};
 
 /// A status, apart from its spelling in the API.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -123,6 +123,8 @@ impl ConditionReason {
 /// What is to be remembered of the iteration under way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CurrentSync {
+    /// Who began it.
+    pub begun_by: Beginner,
     /// The manual trigger's value when it began.
     pub manual: Option<String>,
     /// How many attempts failed. An iteration ends with a success only, so they failed in a row.
@@ -135,6 +137,19 @@ pub struct CurrentSync {
     pub turn: Option<Turn>,
     /// How far its mover is, while that runs and says so.
     pub progress: Option<Progress>,
+}
+
+impl CurrentSync {
+    /// What is remembered from now on of an iteration of which nothing was: VolSync began it.
+    #[must_use]
+    pub fn of(phase: &Phase) -> Self {
+        match phase {
+            Phase::Running(running) => {
+                Self { begun_by: running.begun_by, manual: running.manual.clone(), ..Self::default() }
+            }
+            Phase::Never | Phase::Idle { .. } => Self::default(),
+        }
+    }
 }
 
 impl Status {
@@ -158,9 +173,8 @@ impl Status {
     pub fn with_turn(mut self, turn: Option<Turn>, phase: &Phase) -> Self {
         match (&mut self.current, phase) {
             (Some(current), _) => current.turn = turn,
-            // One that VolSync began: what it answers is remembered from now on.
-            (None, Phase::Running(running)) if turn.is_some() => {
-                self.current = Some(CurrentSync { manual: running.manual.clone(), turn, ..CurrentSync::default() });
+            (None, Phase::Running(_)) if turn.is_some() => {
+                self.current = Some(CurrentSync { turn, ..CurrentSync::of(phase) });
             }
             (None, _) => {}
         }

@@ -172,21 +172,27 @@ fn verbosity(object: &impl ResourceExt) -> Verbosity {
 /// Where the iteration stands. One that VolSync began has no memory of its trigger: it answers the present one.
 fn phase(status: &Status, trigger: &Trigger) -> Phase {
     if let Some(since) = status.last_sync_start {
-        let (manual, failed_attempts, next_attempt) = match &status.current {
-            Some(current) => (current.manual.clone(), current.failed_attempts, current.next_attempt),
-            None => match trigger {
-                Trigger::Manual(tag) => (Some(tag.clone()), 0, None),
-                Trigger::Schedule(_) | Trigger::Continuous => (None, 0, None),
+        let last_sync = status.last_sync;
+        return Phase::Running(match &status.current {
+            Some(current) => Iteration {
+                since,
+                begun_by: current.begun_by,
+                manual: current.manual.clone(),
+                failed_attempts: current.failed_attempts,
+                next_attempt: current.next_attempt,
+                last_sync,
             },
-        };
-        let begun_by = if status.current.is_some() { Beginner::Doppel } else { Beginner::VolSync };
-        return Phase::Running(Iteration {
-            since,
-            begun_by,
-            manual,
-            failed_attempts,
-            next_attempt,
-            last_sync: status.last_sync,
+            None => Iteration {
+                since,
+                begun_by: Beginner::VolSync,
+                manual: match trigger {
+                    Trigger::Manual(tag) => Some(tag.clone()),
+                    Trigger::Schedule(_) | Trigger::Continuous => None,
+                },
+                failed_attempts: 0,
+                next_attempt: None,
+                last_sync,
+            },
         });
     }
     match status.last_sync {

@@ -68,12 +68,12 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
         }
         Outcome::AttemptFailed { attempt, end, next_attempt } => {
             let told = (ready::failure(end), logs::failure(end));
-            events.push(fail(&mut status, *attempt, told, *next_attempt, now));
+            events.push(fail(&mut status, wish, (*attempt, *next_attempt), told, now));
         }
         Outcome::NotStarted { attempt, within, reason, next_attempt } => {
             let failure = ready::not_started(*within, reason.as_ref(), now);
             let words = format!("error: {}", failure.message);
-            events.push(fail(&mut status, *attempt, (failure, words), *next_attempt, now));
+            events.push(fail(&mut status, wish, (*attempt, *next_attempt), (failure, words), now));
         }
         // The condition still tells of the failed attempt, and when the next one begins.
         Outcome::BackingOff => {}
@@ -155,13 +155,13 @@ fn publish(status: &mut Status, wish: &Replication, seen: &Observed) {
 /// Remembers a failed attempt.
 fn fail(
     status: &mut Status,
-    attempt: u32,
+    wish: &Replication,
+    (attempt, next): (u32, Timestamp),
     (failure, words): (Failure, String),
-    next: Timestamp,
     now: Timestamp,
 ) -> Event {
     let (next, why) = (to_seconds(next), failure.message.clone());
-    let current = status.current.get_or_insert_default();
+    let current = status.current.get_or_insert_with(|| CurrentSync::of(&wish.phase));
     current.failed_attempts = attempt;
     current.next_attempt = Some(next);
     current.last_failure = Some(failure);

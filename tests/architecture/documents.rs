@@ -8,6 +8,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "ARCHITECTURE.md",
     "docs/volsync-differences.md",
+    "docs/acceptance.md",
     "docs/network.md",
     "docs/kubectl.md",
     "charts/doppel/README.md",
@@ -49,14 +50,14 @@ fn every_make_target_exists() {
     }
 }
 
-/// A difference that no test holds is a promise only.
+/// A difference, or an acceptance case, that no test holds is a promise only.
 #[test]
-fn every_test_that_a_difference_names_exists() {
+fn every_test_that_a_difference_or_an_acceptance_case_names_exists() {
     let mut sources = String::new();
     for folder in ["src", "tests", "movers"] {
         collect(&root().join(folder), &mut sources);
     }
-    let text = read("docs/volsync-differences.md");
+    let text = read("docs/volsync-differences.md") + &read("docs/acceptance.md");
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| VolSync"));
     for row in rows {
         let named: Vec<_> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();

@@ -1,7 +1,9 @@
-//! The API server of these tests: one for the whole run, brought up when the first test asks for it.
+//! The API server of these tests: one for the whole run, brought up when the first test asks for it; and one for a test that
+//! needs it for itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -12,28 +14,55 @@ const CLUSTER: &str = "controller";
 /// How to reach the API server, with the CRDs installed.
 pub(super) async fn config() -> kube::Config {
     static KUBECONFIG: OnceCell<PathBuf> = OnceCell::const_new();
-    let path = KUBECONFIG.get_or_init(|| async { up() }).await;
+    read(KUBECONFIG.get_or_init(|| async { up(CLUSTER) }).await).await
+}
+
+async fn read(path: &Path) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     config.read_timeout = Some(std::time::Duration::from_secs(30));
     config
 }
 
-fn up() -> PathBuf {
+/// An API server of its own, which ends with this.
+pub(super) struct Alone {
+    name: &'static str,
+    /// Where its kubeconfig is.
+    pub(super) kubeconfig: PathBuf,
+}
+
+impl Alone {
+    pub(super) fn up(name: &'static str) -> Self {
+        Self { name, kubeconfig: up(name) }
+    }
+
+    pub(super) async fn client(&self) -> kube::Client {
+        kube::Client::try_from(read(&self.kubeconfig).await).unwrap()
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        run(&["down", self.name]);
+    }
+}
+
+fn up(name: &str) -> PathBuf {
     let begin = Instant::now();
-    let cluster = program();
-    let run = |arguments: &[&str]| {
-        let output = Command::new(&cluster).args(arguments).output().unwrap();
-        assert!(output.status.success(), "cluster {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    run(&["up", CLUSTER, "--control-plane-only"]);
+    run(&["up", name, "--control-plane-only"]);
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/crds.yaml");
-    run(&["exec", CLUSTER, "--", "kubectl", "apply", "--server-side", "--force-conflicts", "-f", crds]);
+    run(&["exec", name, "--", "kubectl", "apply", "--server-side", "--force-conflicts", "-f", crds]);
     let established = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"];
-    run(&[&["exec", CLUSTER, "--", "kubectl"][..], &established[..]].concat());
+    run(&[&["exec", name, "--", "kubectl"][..], &established[..]].concat());
     eprintln!("API server was ready after {:.1} s", begin.elapsed().as_secs_f64());
-    PathBuf::from(run(&["kubeconfig", CLUSTER]).trim())
+    PathBuf::from(run(&["kubeconfig", name]).trim())
+}
+
+fn run(arguments: &[&str]) -> String {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let output = Command::new(PROGRAM.get_or_init(program)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "cluster {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The program of `tests/cluster`, built if `make` has not named it.

@@ -9,12 +9,15 @@ use crate::crd::MOST_INT64;
 use crate::model::progress::Progress;
 use crate::model::queue::{Place, Turn};
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
+use crate::model::replication::Beginner;
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 
 const SYNCHRONIZING: &str = "Synchronizing";
 const READY: &str = "Ready";
 const RECONCILING: &str = "Reconciling";
 const STALLED: &str = "Stalled";
+/// Who began an iteration, where that was not Doppel.
+const VOLSYNC: &str = "VolSync";
 
 /// What the API's status says.
 pub(super) fn read(sync: &SyncStatus) -> Status {
@@ -31,6 +34,10 @@ pub(super) fn read(sync: &SyncStatus) -> Status {
         condition: find(conditions, SYNCHRONIZING).and_then(read_condition),
         readiness: read_readiness(conditions),
         current: sync.current_sync.as_ref().map(|current| CurrentSync {
+            begun_by: match current.begun_by.as_deref() {
+                Some(VOLSYNC) => Beginner::VolSync,
+                _ => Beginner::Doppel,
+            },
             manual: current.manual.clone(),
             failed_attempts: current.failed_attempts.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             next_attempt: time(&current.next_attempt_time),
@@ -98,6 +105,10 @@ fn write_current(current: CurrentSync) -> ApiCurrentSync {
         }
     };
     ApiCurrentSync {
+        begun_by: match current.begun_by {
+            Beginner::VolSync => Some(VOLSYNC.to_owned()),
+            Beginner::Doppel => None,
+        },
         manual: current.manual,
         failed_attempts: (current.failed_attempts > 0)
             .then(|| i32::try_from(current.failed_attempts).unwrap_or(i32::MAX)),

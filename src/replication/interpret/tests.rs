@@ -7,8 +7,8 @@ use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
 use crate::model::readiness::{Readiness, ReadyReason, ReadyState};
 use crate::model::replication::{
-    Direction, KeySource, Lifetime, Meeting, Mover, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger,
-    VolumeMode,
+    Beginner, Direction, KeySource, Lifetime, Meeting, Mover, Pace, Phase, Publish, Replication, SourceCopy, Target,
+    Trigger, VolumeMode,
 };
 use crate::model::status::Status;
 
@@ -193,9 +193,18 @@ fn a_manual_trigger_goes_before_a_schedule() {
 #[test]
 fn an_iteration_that_volsync_began_goes_on() {
     let spec = with(source_spec(), "/trigger", json!({"manual": "one"}));
-    let status = json!({"lastSyncStartTime": "2026-11-23T10:00:00Z", "latestMoverStatus": {}});
-    let Interpretation::Wish(wish) = object::<ReplicationSource>(&spec, &status).interpret() else { panic!() };
-    assert!(matches!(wish.phase, Phase::Running(running) if running.manual.as_deref() == Some("one")));
+    // What is remembered of it later says that it was VolSync's; what it answers is what was asked for then.
+    for (current, begun_by, manual) in [
+        (Value::Null, Beginner::VolSync, "one"),
+        (json!({"begunBy": "VolSync", "manual": "zero", "failedAttempts": 1}), Beginner::VolSync, "zero"),
+        (json!({"manual": "zero"}), Beginner::Doppel, "zero"),
+    ] {
+        let begun = "2026-11-23T10:00:00Z";
+        let status = json!({"lastSyncStartTime": begun, "latestMoverStatus": {}, "currentSync": current});
+        let Interpretation::Wish(wish) = object::<ReplicationSource>(&spec, &status).interpret() else { panic!() };
+        let Phase::Running(running) = wish.phase else { panic!("{:?}", wish.phase) };
+        assert_eq!((running.begun_by, running.manual.as_deref()), (begun_by, Some(manual)));
+    }
 }
 
 #[test]
@@ -205,7 +214,7 @@ fn a_status_is_read_as_it_was_written() {
         "lastSyncTime": "2026-11-23T10:00:00Z", "lastSyncStartTime": "2026-11-23T10:01:00Z",
         "lastSyncDuration": "2.5s", "nextSyncTime": "2026-11-23T10:05:00Z", "lastManualSync": "one",
         "latestMoverStatus": {"result": "Failed", "logs": "error"},
-        "currentSync": {"manual": "two", "failedAttempts": 3, "nextAttemptTime": "2026-11-23T10:02:00Z",
+        "currentSync": {"begunBy": "VolSync", "manual": "two", "failedAttempts": 3, "nextAttemptTime": "2026-11-23T10:02:00Z",
             "lastFailure": {"time": "2026-11-23T10:01:50Z", "fault": "Volume", "message": "m", "leftOut": 2}},
         "conditions": [
             {"type": "Synchronizing", "status": "False", "reason": "Error", "message": "m",

@@ -10,11 +10,17 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 
 use crate::model::observed::{MoverEnd, MoverState};
 
+/// What VolSync runs in a destination's pod of rsync-tls.
+const VOLSYNCS_RECEIVER: &str = "/mover-rsync-tls/server.sh";
+
 /// The state of the newest of these pods, or of the Job.
 pub(super) fn state(job: &Job, pods: &[Pod]) -> MoverState {
     let newest = newest(pods);
     let container = container_name(job);
     let status = newest.and_then(|pod| container_status(pod, container));
+    if let Some(end) = volsyncs_receiver_end(job) {
+        return MoverState::Ended(end);
+    }
     if let Some(end) = status.and_then(container_end) {
         return MoverState::Ended(end);
     }
@@ -51,6 +57,22 @@ fn to_end(terminated: &ContainerStateTerminated) -> MoverEnd {
             Some(reason) => reason.to_owned(),
         },
     }
+}
+
+/// A destination's mover of VolSync's that has succeeded. It does so only when its source has told it that all is there, and
+/// that source, which counts this as a success, does not come again: what was received is published on VolSync's word. A
+/// source's mover is not believed: VolSync puts two exit codes into one byte, so that it may end with 0 after a failure.
+/// Neither is one that was held for debugging, which ends with 0 whatever it did.
+fn volsyncs_receiver_end(job: &Job) -> Option<MoverEnd> {
+    let (spec, status) = (job.spec.as_ref()?, job.status.as_ref()?);
+    let container = spec.template.spec.as_ref()?.containers.first()?;
+    let is_receiver = container.command.as_ref()?.last()? == VOLSYNCS_RECEIVER;
+    let is_held = container.env.iter().flatten().any(|variable| variable.name == "DEBUG_MOVER");
+    if !is_receiver || is_held || status.succeeded.is_none_or(|pods| pods == 0) {
+        return None;
+    }
+    let at = status.completion_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    Some(MoverEnd { at, success: true, report: None, reason: "it was VolSync's, and had received all".to_owned() })
 }
 
 /// A Job whose pod is gone still says that it has ended. What its mover did is not known any more: that is no success.
@@ -187,6 +209,27 @@ mod tests {
         .unwrap();
         let MoverState::Ended(end) = state(&job, &[]) else { panic!() };
         assert_eq!((end.success, end.reason.as_str()), (false, "Complete"));
+    }
+
+    #[test]
+    fn of_volsyncs_movers_a_receiver_that_succeeded_is_believed_and_no_other() {
+        let job = |script: &str, variable: &str, succeeded: i32| -> Job {
+            let container = json!({"name": "rsync-tls", "command": ["/bin/bash", "-c", script],
+                "env": [{"name": variable, "value": "1"}]});
+            let status = json!({"succeeded": succeeded, "completionTime": "2026-11-23T10:00:00Z", "conditions": [
+                {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-23T10:00:00Z"}]});
+            let spec = json!({"template": {"spec": {"containers": [container]}}});
+            serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
+        };
+        for (script, variable, succeeded, expected) in [
+            ("/mover-rsync-tls/server.sh", "PRIVILEGED_MOVER", 1, true),
+            ("/mover-rsync-tls/server.sh", "PRIVILEGED_MOVER", 0, false),
+            ("/mover-rsync-tls/server.sh", "DEBUG_MOVER", 1, false),
+            ("/mover-rsync-tls/client.sh", "PRIVILEGED_MOVER", 1, false),
+        ] {
+            let MoverState::Ended(end) = state(&job(script, variable, succeeded), &[]) else { panic!() };
+            assert_eq!((end.success, end.report.is_none()), (expected, true), "{script} {variable} {succeeded}");
+        }
     }
 
     #[test]

@@ -41,7 +41,12 @@ fn wait(draft: &mut Draft, source: &Claim, trigger: &CopyTrigger, now: Timestamp
 
 /// The copy is made: the application may go on.
 pub(super) fn copied(draft: &mut Draft, source: &Claim, answers: Option<&String>) {
-    let (Some(trigger), Some(value)) = (&source.copy_trigger, answers) else {
+    let Some(trigger) = &source.copy_trigger else {
+        return;
+    };
+    // On a copy that VolSync was making there is no value. VolSync would answer the present one.
+    let of_volsync = || trigger.wanted.as_ref().filter(|_| trigger.status == Some(CopyStatus::InProgress));
+    let Some(value) = answers.or_else(of_volsync) else {
         return;
     };
     if trigger.status != Some(CopyStatus::Completed) || trigger.answered.as_ref() != Some(value) {

@@ -135,6 +135,11 @@ pub(super) fn run(
     require_usable("Job", &job.name, &job.ownership, job.deleting)?;
     match &job.mover {
         MoverState::Ended(end) if end.success => Ok(end.clone()),
+        // What VolSync's has moved nobody can tell: it is moved again, which is no failure.
+        MoverState::Ended(_) if job.is_volsyncs() => {
+            draft.push(stop(job));
+            Err(gone("Job", &job.name))
+        }
         MoverState::Ended(end) => Err(after_failure(draft, running, (job, end, &run), now)),
         MoverState::Starting(reason) => {
             Err(start::while_starting(draft, (wish, seen, running), (job, reason.as_ref(), run), now))

@@ -473,6 +473,21 @@ fn a_mover_without_report_is_still_understood() {
     assert!(matches!(plan(&wish, &world.0, now()).outcome, Outcome::AttemptFailed { attempt: 1, .. }));
 }
 
+#[test]
+fn a_mover_of_volsyncs_is_replaced_whatever_it_does_and_that_is_no_failure() {
+    let wish = running(source(SourceCopy::Direct));
+    let ended = World::new().with_surroundings(&wish).with_ended(&wish, 1, failure(Retry::Later));
+    let failed = ended.0.job.as_ref().unwrap().mover.clone();
+    for mover in [MoverState::Starting(None), MoverState::Running, failed] {
+        let mut world = ended.clone();
+        let job = world.0.job.as_mut().unwrap();
+        (job.mover, job.fingerprint) = (mover, String::new());
+        let plan = plan(&wish, &world.0, now());
+        assert_eq!(names(&plan), ["delete Job volsync-rsync-tls-src-rs"]);
+        assert!(matches!(plan.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{plan:?}");
+    }
+}
+
 fn report(verdict: Verdict) -> Report {
     Report { verdict, tally: Tally::default(), remarks: Default::default(), elapsed_ms: 1 }
 }

@@ -136,6 +136,19 @@ fn a_failed_attempt_says_why_and_when_the_next_one_begins() {
 }
 
 #[test]
+fn an_iteration_that_volsync_began_is_remembered_when_an_attempt_fails() {
+    let mut wish = wish(Trigger::Manual("one".into()));
+    let Phase::Running(running) = &mut wish.phase else { panic!() };
+    running.begun_by = Beginner::VolSync;
+    let old = Status { last_sync_start: Some(at(BEGAN)), ..Status::default() };
+    let failed = Verdict::Failed { fault: Fault::Network, retry: Retry::Later, message: Line::new("no route to host") };
+    let outcome = Outcome::AttemptFailed { attempt: 1, end: end(failed), next_attempt: at("2026-11-23T10:02:10Z") };
+    let current = told(&old, &wish, outcome).current.unwrap();
+    assert_eq!((current.begun_by, current.manual.as_deref()), (Beginner::VolSync, Some("one")));
+    assert_eq!(current.failed_attempts, 1);
+}
+
+#[test]
 fn a_run_that_failed_before_it_moved_anything_has_no_statistics_and_no_line_of_success() {
     let failed = Verdict::Failed { fault: Fault::Network, retry: Retry::Later, message: Line::new("no route to host") };
     let mut nothing = end(failed);

@@ -142,6 +142,18 @@ fn a_copy_that_was_made_for_no_value_answers_none() {
 }
 
 #[test]
+fn a_copy_that_volsync_was_making_answers_the_present_value() {
+    let wish = snapshots();
+    for (status, expected) in [
+        (CopyStatus::InProgress, vec![Answer::Completed { trigger: "two".to_owned() }]),
+        (CopyStatus::Completed, vec![]),
+    ] {
+        let world = world(&wish, "two", "one", Some(status)).with_copy_snapshot(true);
+        assert_eq!(answers(&plan(&wish, &world.0, now())), expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn an_application_that_takes_no_part_and_a_direct_copy_wait_for_nothing() {
     let wish = running(source(SourceCopy::Direct));
     let direct = plan(&wish, &world(&wish, "", "", None).0, now());

@@ -69,16 +69,17 @@ prop_compose! {
         copy_snapshot in any_snapshot("volsync-rs-src"),
         image in any_snapshot("volsync-rd-dst-20261123100000"),
         others in proptest::collection::vec(any_snapshot("other"), 0..3),
-        job in proptest::option::of((ownership(), mover(), any::<bool>())),
+        job in proptest::option::of((ownership(), mover(), any::<bool>(), prop_oneof![Just(""), Just("former")])),
         modes in prop_oneof![Just("ReadWriteOnce"), Just("ReadWriteOncePod"), Just("ReadWriteMany"), Just("ReadOnlyMany")],
         users in proptest::collection::vec(user(), 0..4),
         key in prop_oneof![Just(Key::Absent), Just(Key::Valid), Just(Key::Malformed("bad".to_owned()))],
     ) -> Observed {
         let mut world = World::new();
-        if let Some((ownership, mover, deleting)) = job {
+        if let Some((ownership, mover, deleting, fingerprint)) = job {
             world = world.with_job(ownership, 1, mover);
             if let Some(job) = &mut world.0.job {
                 job.deleting = deleting;
+                job.fingerprint = fingerprint.to_owned();
             }
         }
         let snapshots = others.into_iter().chain([copy_snapshot.clone(), image.clone()]).flatten().collect();
