@@ -71,6 +71,9 @@ fn read(root: &Path) -> BTreeMap<PathBuf, Entry> {
     entries
 }
 
+/// A way in which a volume changes, and the path at which that is noticed.
+type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+
 /// A comparison that notices nothing would let every test pass that relies on it.
 #[test]
 fn every_kind_of_difference_between_two_volumes_is_noticed() {
@@ -82,7 +85,7 @@ fn every_kind_of_difference_between_two_volumes_is_noticed() {
         symlink("../file", root.join("dir/link")).unwrap();
     };
     let remove = |path: &Path| fs::remove_file(path).unwrap();
-    let changes: [(&str, &dyn Fn(&Path)); 9] = [
+    let changes: [Change<'_>; 9] = [
         ("", &|root| fs::write(root.join("dir/lost+found/file"), "").unwrap()),
         ("dir/file", &|root| fs::write(root.join("dir/file"), "CONTENT").unwrap()),
         ("dir/file", &|root| fs::set_permissions(root.join("dir/file"), PermissionsExt::from_mode(0o600)).unwrap()),

@@ -168,8 +168,8 @@ impl FileSum {
     pub fn update(&mut self, piece: &[u8]) {
         if let Self::Empty(algorithm) = self {
             *self = match algorithm {
-                Algorithm::Xxh128 => Self::Xxh128(Box::new(Xxh3::new())),
-                Algorithm::Xxh3 => Self::Xxh3(Box::new(Xxh3::new())),
+                Algorithm::Xxh128 => Self::Xxh128(Box::default()),
+                Algorithm::Xxh3 => Self::Xxh3(Box::default()),
                 Algorithm::Xxh64 => Self::Xxh64(Xxh64::new(0)),
                 Algorithm::Md5 => Self::Md5(Md5::new()),
                 Algorithm::Md4 => Self::Md4(Md4::new()),
