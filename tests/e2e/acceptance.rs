@@ -81,7 +81,7 @@ fn assert_tells_a_success(status: &Value, completed: &str) {
 #[test]
 fn an_unprivileged_volume_is_replicated_and_a_claim_is_filled_from_it() {
     let stage = Stage::new(Cluster::A, "acceptance-normal", Movers::Unprivileged);
-    replicate(&stage, &format!("{}; {ODD_FILES}", many_files(10)), "rsync completed in ");
+    replicate(&stage, &format!("{}\n{ODD_FILES}", many_files(10)), "rsync completed in ");
     stage.assert_same_files("data-double");
     stage.discard();
 }
@@ -90,7 +90,7 @@ fn an_unprivileged_volume_is_replicated_and_a_claim_is_filled_from_it() {
 fn unprivileged_movers_replicate_21_000_files_for_a_destination_with_a_long_name() {
     let (name, digest) = LONG_NAME;
     let stage = Stage::new(Cluster::B, "acceptance-many", Movers::Unprivileged).named(name);
-    replicate(&stage, &format!("{}; {ODD_FILES}", many_files(21_000)), "rsync completed in ");
+    replicate(&stage, &format!("{}\n{ODD_FILES}", many_files(21_000)), "rsync completed in ");
     assert_eq!(stage.names("service"), [format!("volsync-rsync-tls-dst-{digest}")]);
     assert_eq!(stage.destination_status()["rsyncTLS"]["keySecret"], format!("volsync-rsync-tls-{name}"));
     let compared = stage.assert_same_files("data-double");
@@ -101,7 +101,7 @@ fn unprivileged_movers_replicate_21_000_files_for_a_destination_with_a_long_name
 #[test]
 fn privileged_movers_replicate_21_000_files_with_their_owners() {
     let stage = Stage::new(Cluster::A, "acceptance-privileged", Movers::Privileged);
-    let fill = format!("{}; {ODD_FILES}; {FOREIGN_FILES}", many_files(21_000));
+    let fill = format!("{}\n{ODD_FILES}\n{FOREIGN_FILES}", many_files(21_000));
     replicate(&stage, &fill, "rsync completed in ");
     let compared = stage.assert_same_files("data-double");
     assert!(compared > 21_000, "only {compared} entries");

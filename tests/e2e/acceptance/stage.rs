@@ -203,7 +203,7 @@ impl Stage {
     #[track_caller]
     pub(super) fn write(&self, script: &str) {
         let place = if self.mode == "Block" { "true" } else { "cd /data-source" };
-        self.shell("writer", &format!("set -e; {place}; {script}; sync"));
+        self.shell("writer", &format!("set -e; {place}\n{script}\nsync"));
     }
 
     #[track_caller]
