@@ -53,17 +53,14 @@ demo: image-and-programs ## A volume of one real cluster becomes a volume of ano
 demo-down: $(CLUSTER) ## Remove everything that the demo made
 	$(CLUSTER) down --all
 
-.PHONY: style
-style: ## Formats, and what Go's vet finds
+.PHONY: check
+check: ## Format, lints, generated files
 	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet -tags cluster ./...
 
-.PHONY: check
-check: style ## Formats and lints, without tests
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-
 .PHONY: test
-test: style image-and-programs ## Every test, with lints: units, movers against stock peers, controllers, two clusters end to end
+test: image-and-programs check ## Every test: units, movers against stock peers, controllers, two clusters end to end
 	tests/run
 
 .PHONY: test-clusters

@@ -209,7 +209,7 @@ fn a_destination_bears_a_million_entries_each_unlike_all_others() {
 #[test]
 fn a_peer_that_talks_on_after_its_session_failed_does_not_undo_what_its_successor_sent() {
     // More than the destination reads of a session that it gave up on, and what is on its way besides.
-    const ENOUGH: usize = 128 << 20;
+    const ENOUGH: usize = 80 << 20;
     let stage = Stage::new();
     let (from, to) = (stage.volume("from"), stage.volume("to"));
     write(&from, "f", &noise(100_000, 1));
