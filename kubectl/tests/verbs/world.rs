@@ -248,7 +248,9 @@ fn up(name: &str) -> PathBuf {
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/crds.yaml");
     let kubectl = ["exec", name, "--", "kubectl"];
     cluster(&[&kubectl[..], &["apply", "--server-side", "--force-conflicts", "-f", crds]].concat());
-    cluster(&[&kubectl[..], &["wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"]].concat());
+    // By its path: of a definition that has no conditions yet `--for=condition` says that it is broken.
+    let is_established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
+    cluster(&[&kubectl[..], &["wait", "crd", "--all", is_established, "--timeout=30s"]].concat());
     PathBuf::from(cluster(&["kubeconfig", name]).trim())
 }
 
