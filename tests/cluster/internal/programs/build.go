@@ -52,8 +52,9 @@ func (b *builder) build(ctx context.Context, t target, dir string) error {
 func (b *builder) goTool(ctx context.Context, t target, started time.Time, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(b.sources, t.module)
-	// A workspace file above would hide the modules that are not in it.
-	cmd.Env = append(append(os.Environ(), "GOWORK=off"), t.env...)
+	// A workspace file above would hide the modules that are not in it. A compiler that lives for a second need not collect
+	// its garbage often: a fifth of all processor time of these builds (206 s instead of 259 s for storage/).
+	cmd.Env = append(append(os.Environ(), "GOWORK=off", "GOGC=800"), t.env...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()
