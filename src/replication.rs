@@ -28,6 +28,7 @@ use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
 use crate::model::pod::MoverImage;
 use crate::model::queue::Turn;
+use crate::model::readiness::Blame;
 use crate::model::replication::{Owner, Phase, Replication, Role};
 use crate::model::status::Status;
 use crate::telemetry::events::Events;
@@ -110,6 +111,15 @@ impl PassError {
         };
         matches!(error, kube::Error::Api(status) if status.code == 409)
     }
+
+    /// Whose fault it is. What the API server calls invalid of an object that the operator makes is a user's value in it.
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Apply(ApplyError::Build(_)) => Blame::User,
+            Self::Apply(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.code == 422 => Blame::User,
+            Self::Api(_) | Self::Apply(_) => Blame::Cluster,
+        }
+    }
 }
 
 /// One pass over one object.
@@ -170,7 +180,7 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
         Err(error) => {
             if !error.is_conflict() {
                 let old = old.with_turn(context.queue.turn(key), &wish.phase);
-                let status = report::report_error(&old, error.to_string(), now);
+                let status = report::report_error(&old, error.blame(), error.to_string(), now);
                 context.measure_trouble(&wish.owner, &status, Some(&wish));
                 write(&api, &mut object, status).await?;
             }

@@ -22,7 +22,7 @@ use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
 use crate::model::measure::Measures;
 use crate::model::observed::Observed;
-use crate::model::readiness::Failure;
+use crate::model::readiness::{Blame, Failure};
 use crate::model::reason::Reason;
 use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
@@ -128,10 +128,11 @@ pub fn report_refusal(old: &Status, reason: &Reason, now: Timestamp) -> Status {
     status
 }
 
-/// What to tell when the world could not be seen, or a step could not be performed: only the conditions change.
+/// What to tell when the world could not be seen, or a step could not be performed, and whose fault that is: only the
+/// conditions change.
 #[must_use]
-pub fn report_error(old: &Status, message: String, now: Timestamp) -> Status {
-    let mut status = Status { readiness: Some(ready::of_error(old, &message, now)), ..old.clone() };
+pub fn report_error(old: &Status, blame: Blame, message: String, now: Timestamp) -> Status {
+    let mut status = Status { readiness: Some(ready::of_error(old, blame, &message, now)), ..old.clone() };
     set(&mut status, ConditionReason::Error, message, now);
     status
 }

@@ -153,6 +153,31 @@ async fn a_spec_that_cannot_be_carried_out_is_stalled_until_it_is_corrected() {
     assert_eq!(condition(&status(&world).await, "Stalled"), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_server_calls_invalid_is_for_the_user_to_change() {
+    let mut world = World::new().await;
+    world.create_claim("data").await;
+    let mut spec = source();
+    spec["rsyncTLS"]["moverPodLabels"] = json!({"app": "not a label"});
+    world.create_object::<ReplicationSource>(spec).await;
+    let operator = world.operator(&Mortal::immortal());
+    let told = async |world: &World| {
+        for _ in 0..5 {
+            pass(world, &operator).await;
+        }
+        status(world).await
+    };
+    let refused = told(&world).await;
+    assert_eq!(condition(&refused, "Stalled"), is("True", "SpecInvalid"));
+    let ready = refused["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Ready").unwrap();
+    let message = ready["message"].as_str().unwrap();
+    assert!(message.contains("not a label") && message.contains("change it in the spec"), "{message}");
+    let patch = json!({"spec": {"rsyncTLS": {"moverPodLabels": null}}});
+    world.api::<ReplicationSource>().patch("x", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    world.until(&operator, |object: &ReplicationSource| object.status().last_manual.is_some()).await;
+    assert_eq!(condition(&status(&world).await, "Stalled"), None);
+}
+
 /// What waits longest must cost nothing: neither an idle object nor one that waits is written again.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_written_while_nothing_happens() {

@@ -54,10 +54,21 @@ pub(super) fn of_refusal(old: &Status, reason: &Reason, now: Timestamp) -> Readi
     since(old.readiness.as_ref(), blocked(reason), now)
 }
 
-/// What to say when the cluster did not do what was asked of it. It is asked again, after a minute at most.
-pub(super) fn of_error(old: &Status, message: &str, now: Timestamp) -> Readiness {
-    let message = format!("{message}; it is tried again within a minute");
-    let finding = Finding { state: ReadyState::Reconciling, reason: ReadyReason::ClusterError, message };
+/// What to say when a step could not be performed: because of what the user wrote, which only a change mends, or because the
+/// cluster did not do what was asked of it, which is asked again after a minute at most.
+pub(super) fn of_error(old: &Status, blame: Blame, message: &str, now: Timestamp) -> Readiness {
+    let finding = match blame {
+        Blame::User => Finding {
+            state: ReadyState::Stalled,
+            reason: ReadyReason::SpecInvalid,
+            message: format!("{message}; change it in the spec"),
+        },
+        _ => Finding {
+            state: ReadyState::Reconciling,
+            reason: ReadyReason::ClusterError,
+            message: format!("{message}; it is tried again within a minute"),
+        },
+    };
     since(old.readiness.as_ref(), finding, now)
 }
 

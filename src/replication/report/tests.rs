@@ -13,6 +13,7 @@ use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
 use crate::model::observed::{Key, MoverEnd, Observed, Service};
 use crate::model::pod::{Placement, PodSettings, Verbosity};
+use crate::model::readiness::Blame;
 use crate::model::reason::Reason;
 use crate::model::replication::{
     Beginner, Direction, Image, Iteration, KeySource, Listen, Meeting, Mover, Owner, Pace, Phase, Publish, Replication,
@@ -287,7 +288,7 @@ fn a_pass_without_news_leaves_the_status_as_it_is() {
 fn the_time_of_a_condition_changes_only_with_its_truth() {
     let wish = wish(Trigger::Continuous);
     let blocked = told(&running(), &wish, Outcome::Blocked(account_missing()));
-    let other = report_error(&blocked, "something else".into(), at("2026-11-23T12:00:00Z"));
+    let other = report_error(&blocked, Blame::Cluster, "something else".into(), at("2026-11-23T12:00:00Z"));
     assert_eq!(other.condition.unwrap().since, blocked.condition.unwrap().since);
 }
 

@@ -116,7 +116,7 @@ fn a_stalled_object_stays_so_while_it_is_tried_again_and_says_both() {
 #[test]
 fn the_pause_after_an_error_of_the_cluster_tells_of_the_failure_again() {
     let failed = told(&again(), &wish(hourly()), attempt(1, fails(Retry::Later)));
-    let error = report_error(&failed, "too many requests".into(), at(NOW));
+    let error = report_error(&failed, Blame::Cluster, "too many requests".into(), at(NOW));
     assert_eq!(error.readiness.as_ref().unwrap().reason, ReadyReason::ClusterError);
     let after = told(&error, &wish(hourly()), Outcome::BackingOff).readiness.unwrap();
     assert_eq!(after.message, failed.readiness.unwrap().message);
@@ -263,9 +263,19 @@ fn since_when_changes_with_the_state_or_the_reason_and_with_nothing_else() {
 
 #[test]
 fn an_error_of_the_cluster_is_temporary_and_told_once() {
-    let first = report_error(&synchronized(), "creating Job j: quota exceeded".into(), at(NOW));
+    let first = report_error(&synchronized(), Blame::Cluster, "creating Job j: quota exceeded".into(), at(NOW));
     let readiness = first.readiness.clone().unwrap();
     assert_eq!((readiness.state, readiness.reason), (ReadyState::Reconciling, ReadyReason::ClusterError));
     assert!(readiness.message.starts_with("creating Job j: quota exceeded; "), "{}", readiness.message);
-    assert_eq!(report_error(&first, "creating Job j: quota exceeded".into(), at(LATER)), first);
+    assert_eq!(report_error(&first, Blame::Cluster, "creating Job j: quota exceeded".into(), at(LATER)), first);
+}
+
+#[test]
+fn what_the_user_wrote_and_nobody_takes_stalls_until_it_is_changed() {
+    let words = "moverSecurityContext: invalid type: string \"root\", expected i64";
+    let first = report_error(&synchronized(), Blame::User, words.into(), at(NOW));
+    let readiness = first.readiness.clone().unwrap();
+    assert_eq!((readiness.state, readiness.reason), (ReadyState::Stalled, ReadyReason::SpecInvalid));
+    assert_eq!(readiness.message, format!("{words}; change it in the spec"));
+    assert_eq!(report_error(&first, Blame::User, words.into(), at(LATER)), first);
 }
