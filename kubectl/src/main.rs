@@ -14,6 +14,7 @@ mod fixtures;
 mod follow;
 mod object;
 mod pair;
+mod progress;
 mod state;
 mod status;
 mod sync;

@@ -77,8 +77,10 @@ pub(crate) struct Ends {
     pub(crate) address: Option<String>,
     /// Likewise; the method's own where it is absent.
     pub(crate) port: Option<i32>,
-    /// The Secret with the key, a user's or a generated one.
+    /// The Secret with the key.
     pub(crate) key_secret: Option<String>,
+    /// Whether the operator made it: the spec names none.
+    pub(crate) key_is_generated: bool,
     /// Kind and name of the latest image.
     pub(crate) image: Option<(String, String)>,
 }
@@ -153,11 +155,13 @@ impl From<ReplicationSource> for Object {
         ];
         let tls = spec.rsync_tls.as_deref();
         let generated = status.as_ref().and_then(|status| status.rsync_tls.as_ref()?.key_secret.clone());
+        let users = given(tls.and_then(|tls| tls.key_secret.as_ref()));
         let ends = Ends {
             claim: given(spec.source_pvc.as_ref()),
             address: given(tls.and_then(|tls| tls.address.as_ref())),
             port: tls.and_then(|tls| tls.port),
-            key_secret: given(tls.and_then(|tls| tls.key_secret.as_ref())).or(generated),
+            key_is_generated: users.is_none() && generated.is_some(),
+            key_secret: users.or(generated),
             image: None,
         };
         Self {
@@ -194,6 +198,7 @@ impl From<ReplicationDestination> for Object {
             claim,
             address: given(seen.address.as_ref()),
             port: seen.port,
+            key_is_generated: users.is_none() && seen.key_secret.is_some(),
             key_secret: users.or(seen.key_secret),
             image: image.map(|image| (image.kind.clone(), image.name.clone())),
         };

@@ -5,6 +5,7 @@ mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 
+use doppel::api::common::ProgressStatus;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::args::{Output, StatusArgs};
 use crate::cluster::{Cluster, Scope};
 use crate::error::Error;
 use crate::object::{Kind, Object};
+use crate::progress;
 use crate::state::{self, Failure, Standing};
 use table::Paint;
 
@@ -29,6 +31,8 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Timestamp>,
     pub(crate) paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<ProgressStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_sync_time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +60,7 @@ impl From<&Object> for Row {
             message: state.message,
             since: state.since,
             paused: object.paused,
+            progress: progress::of(object),
             last_sync_time: sync.last_sync_time.map(|time| time.0),
             last_sync_duration: sync.last_sync_duration.map(|text| crate::text::one_line(&text)),
             next_time: state::next(object),

@@ -4,6 +4,7 @@
 //! trigger is set no schedule is in force, so where there is one the value is taken back as soon as the synchronization
 //! has begun: what began is finished all the same, by Doppel and by VolSync.
 
+mod bar;
 mod progress;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::cluster::{Cluster, MANAGER};
 use crate::error::{Error, What};
 use crate::object::{Kind, Method, Object};
 use crate::{follow, text};
+use bar::Bar;
 use progress::{Asked, Stage};
 
 /// Values of spec.trigger.manual that begin like this are this program's.
@@ -105,16 +107,17 @@ impl<'a> Sync<'a> {
     /// Until the goal is reached, saying what goes on.
     async fn follow(&mut self, goal: Goal) -> Result<(), Error> {
         let mut seen = follow::object(self.cluster, &self.object);
-        let mut said = String::new();
+        let (mut said, mut bar) = (String::new(), Bar::new());
         while let Some(object) = seen.try_next().await? {
             self.object = object.ok_or_else(|| Error::Deleted { object: self.object.to_string() })?;
             let now = Timestamp::now();
             let (stage, line) = progress::of(&self.asked, self.stage, &self.object);
             self.stage = stage;
             if line != said {
-                println!("{now:.0}  {line}");
+                bar.say(&format!("{now:.0}  {line}"));
                 said = line;
             }
+            bar.show(crate::progress::of(&self.object).filter(|_| stage == Stage::Begun).as_ref());
             match stage {
                 Stage::Asked => {}
                 Stage::Begun => {

@@ -6,6 +6,7 @@ use super::advice;
 use super::child::{Child, Warning};
 use super::facts::{Facts, Found};
 use crate::object::{Kind, Object};
+use crate::progress;
 use crate::state::{self, Server, State};
 use crate::text::{age, moment, one_line, shortened, words};
 
@@ -77,6 +78,9 @@ fn runs(page: &mut Page, object: &Object, now: Timestamp) {
         let manual = sync.current_sync.as_ref().and_then(|current| current.manual.as_deref());
         let asked = manual.map(|manual| format!(", for spec.trigger.manual {:?}", one_line(manual)));
         page.line("Run", format!("began {}{}", moment(current.0, now), asked.unwrap_or_default()));
+    }
+    if let Some(progress) = progress::of(object) {
+        page.line("Progress", progress::line(&progress));
     }
     let took = sync.last_sync_duration.as_deref().map(|took| format!("; it took {}", one_line(took)));
     let last = sync.last_sync_time.map(|time| moment(time.0, now));
@@ -314,6 +318,20 @@ mod tests {
             page.contains("\n\nTo do       Secret data-psk with the key does not exist: copy the Secret"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn a_generated_key_that_is_missing_is_not_looked_for_in_the_spec() {
+        let mut facts = bare("running");
+        facts.key = Found::Missing;
+        let page = render(&facts, fixtures::now());
+        assert!(page.contains("a new one is made with the next synchronization") && !page.contains("spec.rsyncTLS.keySecret"), "{page}");
+    }
+
+    #[test]
+    fn of_a_mover_that_says_so_it_is_told_how_far_it_is() {
+        let page = render(&bare("transferring"), fixtures::now());
+        assert!(page.contains("\nProgress    transferring: 45 %, 9.00 GiB of 20.00 GiB, "), "{page}");
     }
 
     #[test]

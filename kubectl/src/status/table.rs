@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Row;
+use crate::progress;
 use crate::state::Standing;
 use crate::text::{age, shortened, until, words};
 
@@ -64,9 +65,12 @@ fn standing(standing: Standing) -> &'static str {
     }
 }
 
-/// What it does, and for how long if that is all there is to know of it.
+/// What it does and how far it is, and for how long if that is all there is to know of it.
 fn doing(row: &Row, now: Timestamp) -> String {
-    let what = words(&row.reason);
+    let mut what = words(&row.reason);
+    if let Some(percent) = row.progress.as_ref().and_then(progress::percent) {
+        what = format!("{what} {percent} %");
+    }
     match row.since {
         Some(since) if row.next_time.is_none() => format!("{what}, {}", age(since, now)),
         _ => what,
@@ -115,7 +119,7 @@ mod tests {
 
     fn rows() -> Vec<Row> {
         let names =
-            ["idle", "running", "waiting", "queued", "failed", "paused", "never", "volsync-running", "volsync-failed"];
+            ["idle", "running", "transferring", "waiting", "queued", "failed", "paused", "never", "volsync-running", "volsync-failed"];
         names.into_iter().map(|name| Row::from(&fixtures::object(name))).collect()
     }
 
