@@ -21,6 +21,8 @@ async fn read(path: &Path) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     config.read_timeout = Some(std::time::Duration::from_secs(30));
+    // Or a connection that nobody used for that long fails the next request, though it is answered at once.
+    config.reset_reader_on_write = true;
     config
 }
 
