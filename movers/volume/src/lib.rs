@@ -5,9 +5,10 @@
 //! opened with `openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)` from the root's descriptor ([`dirs::Dirs`]), and every
 //! other call names a single component ([`names::Name`]) relative to such a descriptor and does not follow links.
 //!
-//! This crate opens no sockets, reads no environment and keeps no thread.
+//! This crate opens no sockets and reads no environment. The one thread that it starts looks at entries ahead ([`ahead`]).
 
 pub mod acl;
+pub mod ahead;
 pub mod attributes;
 pub mod dirs;
 pub mod error;

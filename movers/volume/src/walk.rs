@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
+use crate::ahead::{Helper, Seen, Window};
 use crate::attributes::Object;
 use crate::dirs::open_beneath;
 use crate::error::Error;
@@ -20,7 +21,8 @@ use crate::listing::{Listed, Listing};
 use crate::metadata::{Kind, Metadata};
 use crate::names::Name;
 use crate::replace::is_temporary;
-use crate::tree::{LOST_AND_FOUND, Tree};
+use crate::tree::{LOST_AND_FOUND, Tree, metadata_at};
+use crate::xattr::AttributeNames;
 
 /// A walk in progress.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Walk<'t> {
     directories: u32,
     /// Why the content of the directory that was shown last could not be read.
     unread: Option<Error>,
+    /// Looks at entries before they are visited.
+    helper: Option<Helper>,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,8 @@ struct Level {
     fd: Option<OwnedFd>,
     listing: Listing,
     files: std::vec::IntoIter<Listed>,
+    /// The next of `files`, if somebody helps to look at them.
+    window: Option<Window>,
     directories: std::vec::IntoIter<Listed>,
 }
 
@@ -71,6 +77,8 @@ pub struct Found<'w> {
     pub detail: Detail<'w>,
     /// The entry itself, for its access control lists and extended attributes; not of a directory that is passed by.
     pub object: Option<Object<'w>>,
+    /// The names of its extended attributes, if the walk has looked at them: see [`Walk::ahead`].
+    pub attributes: Option<Result<AttributeNames, Errno>>,
 }
 
 /// What only some kinds have.
@@ -102,17 +110,43 @@ pub enum Problem {
     Unreadable(Error),
 }
 
+impl Level {
+    /// What was seen of the next of `files`, if somebody helps to look.
+    fn seen(&mut self, helper: Option<&Helper>) -> Option<Seen> {
+        if let Some(seen) = self.window.as_mut().and_then(Iterator::next) {
+            return Some(seen);
+        }
+        let names = self.files.as_slice().iter().map(|listed| self.listing.name(*listed));
+        self.window = helper?.look(self.fd.as_ref()?.as_fd(), names).ok();
+        self.window.as_mut()?.next()
+    }
+}
+
 impl<'t> Walk<'t> {
     /// Begins a walk over the tree. The root itself is not visited: see [`Tree::metadata`].
     ///
     /// # Errors
     /// When the root cannot be read.
     pub fn new(tree: &'t Tree) -> Result<Self, Error> {
-        let mut walk =
-            Self { tree, levels: Vec::new(), path: Vec::new(), target: Vec::new(), directories: 0, unread: None };
+        let mut walk = Self {
+            tree,
+            levels: Vec::new(),
+            path: Vec::new(),
+            target: Vec::new(),
+            directories: 0,
+            unread: None,
+            helper: None,
+        };
         let root = open_beneath(tree.root(), b".", OFlags::RDONLY | OFlags::DIRECTORY);
         root.and_then(|fd| walk.descend(fd)).map_err(|errno| Error::new("list", b"", errno))?;
         Ok(walk)
+    }
+
+    /// The same with a second thread, which looks at entries before they are visited; `attributes` says whether at the names of
+    /// their extended attributes, too.
+    #[must_use]
+    pub fn ahead(self, attributes: bool) -> Self {
+        Self { helper: Some(Helper::new(attributes)), ..self }
     }
 
     /// The next entry, or `None` when there are no more.
@@ -123,8 +157,9 @@ impl<'t> Walk<'t> {
         }
         loop {
             let level = self.levels.last_mut()?;
+            let seen = level.seen(self.helper.as_ref());
             if let Some(listed) = level.files.next() {
-                return Some(self.visit_file(listed));
+                return Some(self.visit_file(listed, seen));
             }
             level.fd = None;
             if let Some(listed) = level.directories.next() {
@@ -136,12 +171,13 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn visit_file(&mut self, listed: Listed) -> Visit<'_> {
+    fn visit_file(&mut self, listed: Listed, seen: Option<Seen>) -> Visit<'_> {
         let Some(level) = self.levels.last() else { return gone(&self.path, b"") };
         let name = level.listing.name(listed);
         let Some(fd) = &level.fd else { return gone(&self.path, name.bytes()) };
-        let metadata = match rustix::fs::statat(fd, name.bytes(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Metadata::from_stat(&stat),
+        let seen = seen.unwrap_or_else(|| Seen { metadata: metadata_at(fd.as_fd(), name), attributes: None });
+        let metadata = match seen.metadata {
+            Ok(metadata) => metadata,
             Err(errno) => return problem("read the metadata of", &self.path, name.bytes(), errno),
         };
         let detail = match metadata.kind {
@@ -157,7 +193,7 @@ impl<'t> Walk<'t> {
             _ => Detail::Plain,
         };
         let object = Some(Object::Named(fd.as_fd(), name));
-        Visit::Entry(Found { parent: level.number, name, metadata, detail, object })
+        Visit::Entry(Found { parent: level.number, name, metadata, detail, object, attributes: seen.attributes })
     }
 
     fn visit_directory(&mut self, listed: Listed) -> Visit<'_> {
@@ -185,7 +221,14 @@ impl<'t> Walk<'t> {
         let name = level.listing.name(listed);
         let opened = self.levels.get(parent_level + 1).and_then(|level| level.fd.as_ref());
         let object = opened.map(|fd| Object::Open(fd.as_fd()));
-        Visit::Entry(Found { parent, name, metadata, detail: Detail::Directory(number, content), object })
+        Visit::Entry(Found {
+            parent,
+            name,
+            metadata,
+            detail: Detail::Directory(number, content),
+            object,
+            attributes: None,
+        })
     }
 
     /// Opens the directory at `self.path` and makes it the top level, if it is ours to read.
@@ -251,7 +294,7 @@ impl<'t> Walk<'t> {
         let directories = files.split_off(files.partition_point(|listed| !is_directory(listed)));
         let number = self.number()?;
         let (files, directories) = (files.into_iter(), directories.into_iter());
-        self.levels.push(Level { number, fd: Some(fd), listing, files, directories });
+        self.levels.push(Level { number, fd: Some(fd), listing, files, window: None, directories });
         Ok(number)
     }
 }

@@ -59,7 +59,7 @@ impl Namespace {
 }
 
 /// The names of an entry's attributes. Reading again reuses the memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AttributeNames {
     bytes: Vec<u8>,
 }

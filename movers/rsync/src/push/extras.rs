@@ -14,6 +14,9 @@ use crate::proto::acl::{Acl, AclTable, Named, Who};
 use crate::proto::entry::Layout;
 use crate::proto::xattr::{NewSet, XattrTable};
 
+/// The names of an entry's extended attributes, where they were looked at before.
+pub(crate) type SeenNames = Result<AttributeNames, Errno>;
+
 /// Reads and sends extras; what was sent is known by its number.
 pub(crate) struct ExtrasReader {
     layout: Layout,
@@ -48,11 +51,19 @@ impl ExtrasReader {
     ///
     /// # Errors
     /// What could not be read.
-    pub(crate) fn read(&mut self, object: Option<Object<'_>>, permissions: u32) -> Result<(), Line> {
+    pub(crate) fn read(
+        &mut self,
+        (object, seen): (Option<Object<'_>>, Option<SeenNames>),
+        permissions: u32,
+    ) -> Result<(), Line> {
         self.set.clear();
         self.of_this = [Acl::default(), Acl::default()];
         let Some(object) = object.filter(|_| self.layout.acls || self.layout.xattrs) else { return Ok(()) };
-        match object.attribute_names(&mut self.names) {
+        let read = match seen {
+            Some(seen) => seen.map(|names| self.names = names),
+            None => object.attribute_names(&mut self.names),
+        };
+        match read {
             Ok(()) if self.names.is_empty() => return Ok(()),
             Ok(()) => {}
             Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => return Ok(()),

@@ -19,7 +19,7 @@ use crate::proto::frame::IoErrors;
 use crate::proto::greeting::Protocol;
 use crate::proto::keep::Keep;
 use crate::proto::xattr::XattrTable;
-use crate::push::extras::ExtrasReader;
+use crate::push::extras::{ExtrasReader, SeenNames};
 use crate::stream::writer::Writer;
 
 /// The list that was sent, and what is not in it.
@@ -65,13 +65,13 @@ pub(crate) fn send_list<W: Write>(
         errors: IoErrors::default(),
     };
     let mut remarks = LeftOut::default();
-    let mut walk = Walk::new(tree)?;
+    let mut walk = Walk::new(tree)?.ahead(layout.acls || layout.xattrs);
     scan.add_root(tree)?;
     while let Some(visit) = walk.next() {
         match visit {
             Visit::Entry(found) => {
                 let size = if found.metadata.kind == Kind::File { found.metadata.size } else { 0 };
-                scan.add(&found)?;
+                scan.add(found)?;
                 monitor.found(1, size);
                 writer.put(&scan.bytes)?;
                 scan.bytes.clear();
@@ -108,13 +108,13 @@ impl Scan {
         let metadata = tree.metadata()?;
         let wire = wire(&metadata, HardLink::No, false);
         self.encoder.write(&mut self.bytes, b".", &wire, &[]);
-        let extras = self.send_extras(Some(Object::Open(tree.descriptor())), &metadata)?;
+        let extras = self.send_extras((Some(Object::Open(tree.descriptor())), None), &metadata)?;
         self.list.add((DirectoryId::ROOT, None), &wire, Detail::Directory(DirectoryId::ROOT), extras)?;
         Ok(())
     }
 
-    fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
-        let Found { parent, name, metadata, detail, object } = found;
+    fn add(&mut self, found: Found<'_>) -> Result<(), Error> {
+        let Found { parent, name, metadata, detail, object, attributes } = found;
         let parent = DirectoryId(parent.0);
         join(&mut self.path, self.list.directory(parent), name.bytes());
         if self.path.len() > MAX_PATH {
@@ -135,7 +135,7 @@ impl Scan {
             },
         };
         let passed_by = matches!(detail, walk::Detail::Directory(_, Content::PassedBy));
-        let mut wire = wire(metadata, hard_link, passed_by);
+        let mut wire = wire(&metadata, hard_link, passed_by);
         let mut of_first = None;
         if let HardLink::Of(first) = hard_link
             && let (Some(same), Some(entry)) = (self.list.wire(first), self.list.get(first))
@@ -150,7 +150,7 @@ impl Scan {
             // Only the wire needs the target.
             (_, walk::Detail::Symlink(target)) => {
                 self.fragile.add(&self.path, target);
-                (Detail::None, *target)
+                (Detail::None, target)
             }
             (_, walk::Detail::Plain) if metadata.kind.is_device() => (Detail::Device(metadata.device_number), &[][..]),
             (_, walk::Detail::Plain) => (Detail::None, &[][..]),
@@ -161,15 +161,19 @@ impl Scan {
                 self.extras.send_again(&mut self.bytes, extras);
                 extras
             }
-            None => self.send_extras(*object, metadata)?,
+            None => self.send_extras((object, attributes), &metadata)?,
         };
-        self.list.add((parent, Some(*name)), &wire, list_detail, extras)?;
+        self.list.add((parent, Some(name)), &wire, list_detail, extras)?;
         Ok(())
     }
 
     /// Sends the extras of the entry at `self.path`.
-    fn send_extras(&mut self, object: Option<Object<'_>>, metadata: &Metadata) -> Result<Extras, Error> {
-        let read = self.extras.read(object, metadata.permissions);
+    fn send_extras(
+        &mut self,
+        entry: (Option<Object<'_>>, Option<SeenNames>),
+        metadata: &Metadata,
+    ) -> Result<Extras, Error> {
+        let read = self.extras.read(entry, metadata.permissions);
         let (extras, sent) = self.extras.send(&mut self.bytes, metadata.kind)?;
         if let Err(why) = read.and(sent) {
             let path = if self.path.is_empty() { list::root() } else { Line::from_bytes(&self.path) };

@@ -52,8 +52,19 @@ impl Attributes<'_> {
         wanted: &Wanted,
         values: &Values,
     ) -> Result<Lacking, Errno> {
+        self.apply_known(entry, (Extras::read(self, object)?, have), wanted, values)
+    }
+
+    /// As [`Attributes::apply`], of an entry whose extras are known already.
+    pub(super) fn apply_known(
+        &self,
+        entry: &Entry,
+        known: (Extras<'_>, &Metadata),
+        wanted: &Wanted,
+        values: &Values,
+    ) -> Result<Lacking, Errno> {
         let mut lost = Lost::default();
-        let lacking = self.give(entry, (object, have), wanted, values, &mut lost)?;
+        let lacking = self.give(entry, known, wanted, values, &mut lost)?;
         self.remark(entry, lost);
         Ok(lacking)
     }
@@ -68,7 +79,7 @@ impl Attributes<'_> {
         values: &Values,
     ) -> Result<(), Errno> {
         let mut lost = Lost::default();
-        let lacking = self.give(entry, (object, have), wanted, values, &mut lost)?;
+        let lacking = self.give(entry, (Extras::read(self, object)?, have), wanted, values, &mut lost)?;
         lost.extended |= lacking != Lacking::default();
         self.remark(entry, lost);
         Ok(())
@@ -117,12 +128,12 @@ impl Attributes<'_> {
     fn give(
         &self,
         entry: &Entry,
-        (object, have): (Object<'_>, &Metadata),
+        (extras, have): (Extras<'_>, &Metadata),
         wanted: &Wanted,
         values: &Values,
         lost: &mut Lost,
     ) -> Result<Lacking, Errno> {
-        let extras = Extras::read(self, object)?;
+        let object = extras.object();
         let chowned = object.apply_owner(have, wanted, self.powers, lost)?;
         let (lacking, opened_up) = extras.give_xattrs(entry, have, values, lost)?;
         let permissions = if opened_up { have.permissions | 0o600 } else { have.permissions };

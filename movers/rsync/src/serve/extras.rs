@@ -32,7 +32,17 @@ impl<'e> Extras<'e> {
         if attributes.keep.acls || attributes.keep.xattrs {
             object.attribute_names(&mut names)?;
         }
-        Ok(Self { attributes, object, names })
+        Ok(Self::known(attributes, object, names))
+    }
+
+    /// Those of an entry that was looked at before.
+    pub(super) fn known(attributes: &'e Attributes<'e>, object: Object<'e>, names: AttributeNames) -> Self {
+        Self { attributes, object, names }
+    }
+
+    /// Whose they are.
+    pub(super) fn object(&self) -> Object<'e> {
+        self.object
     }
 
     /// Which extended attributes must be asked for.

@@ -1,11 +1,13 @@
 //! Going through the list: making what can be made here, and asking for the content of what differs.
 
+mod ahead;
 mod verify;
 
 use std::collections::HashMap;
 use std::io::Write;
 
 use doppel_contract::{Line, Phase};
+use doppel_volume::ahead::Seen;
 use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
@@ -17,7 +19,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::list::{Entry, NO_GROUP};
 use crate::proto::checksum::BlockSum;
-use crate::proto::extras::Extras;
+use crate::proto::extras;
 use crate::proto::filter::Filter;
 use crate::proto::frame::{IoErrors, Tag};
 use crate::proto::index::{Index, IndexCoder};
@@ -27,7 +29,8 @@ use crate::proto::sums::SumHead;
 use crate::proto::xattr::{self, Values};
 use crate::serve::attributes::Attributes;
 use crate::serve::directories::{Directories, Presence};
-use crate::serve::extras::Lacking;
+use crate::serve::extras::{Extras, Lacking};
+use crate::serve::generator::ahead::{Ahead, SeenNames};
 use crate::serve::partial::{Basis, Finder, LARGE};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
@@ -51,6 +54,7 @@ pub(super) struct Generator<'g, W> {
     members: HashMap<u32, Vec<u32>>,
     /// Those others, with their first.
     followers: Vec<(u32, u32)>,
+    ahead: Ahead<'g>,
 }
 
 /// Old content that new content is compared with.
@@ -79,6 +83,7 @@ impl<'g, W: Write> Generator<'g, W> {
             leaders: HashMap::new(),
             members: HashMap::new(),
             followers: Vec::new(),
+            ahead: Ahead::new(&job.received.list, job.arguments.keep),
         }
     }
 
@@ -97,7 +102,7 @@ impl<'g, W: Write> Generator<'g, W> {
         if !again.is_empty() {
             self.wait_for_phase(2)?;
         }
-        if self.job.arguments.doppel.is_some_and(|extras| extras.has(Extras::VERIFY)) {
+        if self.job.arguments.doppel.is_some_and(|extras| extras.has(extras::Extras::VERIFY)) {
             self.verify()?;
         }
         self.done()?;
@@ -267,8 +272,8 @@ impl<'g, W: Write> Generator<'g, W> {
     }
 
     fn file(&mut self, index: u32, entry: &Entry) -> Result<Result<State, Line>, Error> {
-        let old = match self.old_file(entry) {
-            Ok(old) => old,
+        let (old, names) = match self.old_file(index, entry) {
+            Ok(old) => old.map_or((None, None), |(old, names)| (Some(old), names)),
             Err(errno) => return Ok(Err(Line::new(format!("look at the file: {}", std::io::Error::from(errno))))),
         };
         let arguments = self.job.arguments;
@@ -276,7 +281,7 @@ impl<'g, W: Write> Generator<'g, W> {
             None if arguments.ignore_missing => return Ok(Ok(State::Idle)),
             Some(_) if arguments.ignore_existing => return Ok(Ok(State::Idle)),
             Some(old) if Attributes::is_unchanged(entry, old) => {
-                let lacking = self.adjust(entry, old);
+                let lacking = self.adjust(entry, old, names);
                 return self.ask_for_xattrs(index, lacking.map(|lacking| (State::Stored, lacking)), entry.kind());
             }
             None => Flags::NEW,
@@ -289,24 +294,30 @@ impl<'g, W: Write> Generator<'g, W> {
         Ok(Ok(State::Requested))
     }
 
-    fn old_file(&mut self, entry: &Entry) -> Result<Option<Metadata>, Errno> {
+    /// What is there under the name of a file, with the names of its extended attributes if they were looked at.
+    fn old_file(&mut self, index: u32, entry: &Entry) -> Result<Option<(Metadata, Option<SeenNames>)>, Errno> {
         // There is nothing in a directory that was only just made.
         if self.directories.get(entry.parent) == Presence::New {
             return Ok(None);
         }
         let list = &self.job.received.list;
         let dir = self.dirs.open(list.directory(entry.parent))?;
-        match metadata_at(dir, list.name(entry)) {
+        let Seen { metadata, attributes } = self.ahead.look(index, entry, dir);
+        match metadata {
             Err(Errno::NOENT) => Ok(None),
-            old => old.map(Some),
+            old => old.map(|old| Some((old, attributes))),
         }
     }
 
-    fn adjust(&mut self, entry: &Entry, old: &Metadata) -> Result<Lacking, Errno> {
+    fn adjust(&mut self, entry: &Entry, old: &Metadata, names: Option<SeenNames>) -> Result<Lacking, Errno> {
         let list = &self.job.received.list;
         let dir = self.dirs.open(list.directory(entry.parent))?;
-        let wanted = self.job.attributes.wanted(entry, Some(old));
-        self.job.attributes.apply(entry, Object::Named(dir, list.name(entry)), old, &wanted, &Values::default())
+        let (attributes, object) = (self.job.attributes, Object::Named(dir, list.name(entry)));
+        let extras = match names {
+            Some(names) => Extras::known(attributes, object, names?),
+            None => Extras::read(attributes, object)?,
+        };
+        attributes.apply_known(entry, (extras, old), &attributes.wanted(entry, Some(old)), &Values::default())
     }
 
     fn second_try(&mut self, index: u32) -> Result<(), Error> {
