@@ -47,9 +47,13 @@ fn missing(facts: &Facts) -> Vec<String> {
     if let (Found::Missing, Some(name)) = (&facts.key, &object.ends.key_secret) {
         let remedy = match (object.kind, object.ends.key_is_generated) {
             (Kind::Source, false) => "copy the Secret of the destination, which its status.rsyncTLS.keySecret names",
-            (Kind::Source, true) => "name a copy of the destination's in spec.rsyncTLS.keySecret; its status tells which that is",
+            (Kind::Source, true) => {
+                "name a copy of the destination's in spec.rsyncTLS.keySecret; its status tells which that is"
+            }
             (Kind::Destination, false) => "create it, or remove spec.rsyncTLS.keySecret and a key is made",
-            (Kind::Destination, true) => "a new one is made with the next synchronization; its source needs a copy of it",
+            (Kind::Destination, true) => {
+                "a new one is made with the next synchronization; its source needs a copy of it"
+            }
         };
         steps.push(format!("Secret {} with the key does not exist: {remedy}", one_line(name)));
     }

@@ -325,7 +325,11 @@ mod tests {
         let mut facts = bare("running");
         facts.key = Found::Missing;
         let page = render(&facts, fixtures::now());
-        assert!(page.contains("a new one is made with the next synchronization") && !page.contains("spec.rsyncTLS.keySecret"), "{page}");
+        assert!(
+            page.contains("a new one is made with the next synchronization")
+                && !page.contains("spec.rsyncTLS.keySecret"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -118,8 +118,18 @@ mod tests {
     use crate::fixtures;
 
     fn rows() -> Vec<Row> {
-        let names =
-            ["idle", "running", "transferring", "waiting", "queued", "failed", "paused", "never", "volsync-running", "volsync-failed"];
+        let names = [
+            "idle",
+            "running",
+            "transferring",
+            "waiting",
+            "queued",
+            "failed",
+            "paused",
+            "never",
+            "volsync-running",
+            "volsync-failed",
+        ];
         names.into_iter().map(|name| Row::from(&fixtures::object(name))).collect()
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use doppel_rsync::error::Error;
 use doppel_rsync::proto::arguments::{Arguments, Choice};
-use doppel_rsync::proto::entry::{EntryEncoder, WireEntry};
+use doppel_rsync::proto::entry::{EntryEncoder, Layout, WireEntry};
 use doppel_rsync::proto::frame::IoErrors;
 use doppel_rsync::proto::index::{Index, IndexCoder};
 use doppel_rsync::proto::integer::write_varint;
@@ -64,6 +64,37 @@ fn sizes_that_add_up_to_more_than_can_be_counted_are_counted_as_far_as_that_goes
     let result = to_daemon_in_turn(&cage.destination, &first, &frame(&done(4)));
     let Ok(Served::Data(outcome)) = &result else { panic!("{result:?}") };
     assert_eq!((outcome.tally.bytes, outcome.left_out.count), (u64::MAX, 3));
+}
+
+/// Three bytes ask for 65,536 blocks of 128 KiB. What is not there of them counts as zeros, so that not even a full disk would end it.
+/// Found by the fuzzer of daemons.
+#[test]
+fn a_file_is_not_made_of_more_old_content_than_it_has() {
+    let cage = Cage::new();
+    std::fs::write(cage.destination.join("f"), vec![0; 8192]).unwrap();
+    let keep = Keep { acls: false, xattrs: false, ..Keep::ALL };
+    let mut arguments = Arguments { keep, compression: Choice::Negotiated, numeric_ids: true, ..Arguments::default() };
+    arguments.path = b"data/".to_vec();
+    let mut first = b"@RSYNCD: 31.0 md5\ndata\n".to_vec();
+    first.extend(arguments.encode());
+    write_string(&mut first, b"md5");
+    write_string(&mut first, b"zstd");
+    let mut entries = Vec::new();
+    let mut encoder = EntryEncoder::new(Layout { acls: false, xattrs: false, ..LAYOUT });
+    encoder.write(&mut entries, b".", &entry(Kind::Directory), &[]);
+    encoder.write(&mut entries, b"f", &WireEntry { size: 9000, ..entry(Kind::File) }, &[]);
+    EntryEncoder::end(&mut entries, IoErrors::default());
+    first.extend(frame(&entries));
+    let mut content = Vec::new();
+    IndexCoder::default().write(&mut content, Index::Entry(1));
+    Item::new(Flags::TRANSFER).write(&mut content);
+    SumHead { count: 1 << 16, block: 1 << 17, strong: 2, remainder: 0 }.write(&mut content);
+    content.extend([0xc0, 0xff, 0xff, 0]);
+    content.extend([0; 16]);
+    let result = to_daemon_in_turn(&cage.destination, &first, &[frame(&content), frame(&done(4))].concat());
+    let Err(Error::Malformed(error)) = &result else { panic!("{result:?}") };
+    assert!(error.to_string().contains("file made of old content"), "{error}");
+    assert_eq!(std::fs::metadata(cage.destination.join("f")).unwrap().len(), 8192);
 }
 
 fn resident() -> u64 {

@@ -209,7 +209,9 @@ impl<'r, R: Read> Receiver<'r, R> {
                 _ => NewFile::create(dir, self.job.names),
             }
         });
-        let mut content = Content { new, basis, sum: FileSum::Empty(self.job.agreed.checksum), bytes: [0, 0], moved };
+        let most_matched = entry.size.saturating_mul(2).saturating_add(GROWTH);
+        let sum = FileSum::Empty(self.job.agreed.checksum);
+        let mut content = Content { new, basis, sum, bytes: [0, 0], most_matched, moved };
         let read = content.read(self.reader, &mut self.tokens, &head, &mut self.block);
         let Content { new, sum, bytes: [literal, matched], .. } = content;
         let shared = self.job.shared;
@@ -252,8 +254,14 @@ struct Content<'d, 'c, 'm> {
     sum: FileSum,
     /// Bytes that came, and bytes of the old content.
     bytes: [u64; 2],
+    /// So many bytes of the old content may be used.
+    most_matched: u64,
     moved: &'c mut OneFile<'m>,
 }
+
+/// A file may grow while it is sent. But three bytes are enough to ask for 65,536 blocks: what is made of old
+/// content is bounded by twice the size that the list says, and this.
+const GROWTH: u64 = 1 << 20;
 
 impl Content<'_, '_, '_> {
     fn read<R: Read>(
@@ -276,6 +284,10 @@ impl Content<'_, '_, '_> {
                     self.basis.read_block(head, number, block);
                     tokens.saw_block(block)?;
                     *matched += block.len() as u64;
+                    if *matched > self.most_matched {
+                        let (len, limit) = (*matched, self.most_matched);
+                        return Err(Malformed::TooLong { what: "file made of old content", len, limit }.into());
+                    }
                     block.as_slice()
                 }
             };
