@@ -27,6 +27,8 @@ pub struct Observed {
     pub account: Option<Account>,
     /// The mover's Job, with its newest pod.
     pub job: Option<Job>,
+    /// Pods of former Jobs of this name whose movers have not ended. Looked for during an iteration.
+    pub former_pods: Vec<String>,
     /// Whether the namespace allows privileged movers.
     pub privilege: Privilege,
     /// Those claims of `moverVolumes` that exist. Looked for while a mover is yet to start, as what follows.

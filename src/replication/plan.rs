@@ -132,6 +132,11 @@ pub enum Wait {
         /// Its name.
         name: String,
     },
+    /// A pod of a Job that was deleted still uses the volume.
+    FormerMover {
+        /// The pod.
+        pod: String,
+    },
     /// The mover's container does not run yet; with the kubelet's or scheduler's reason if there is one.
     MoverStart {
         /// The Job.
