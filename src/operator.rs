@@ -140,6 +140,28 @@ async fn work(
     metrics: Metrics,
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let controllers = controllers(client, args, metrics, stopped);
+    tokio::pin!(controllers);
+    tokio::select! {
+        () = &mut controllers => return Ok(()),
+        () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
+    }
+    stop.send_replace(true);
+    tokio::select! {
+        () = &mut controllers => {}
+        () = signals.next() => tracing::warn!("Second signal was received"),
+    }
+    Ok(())
+}
+
+/// Runs all controllers until they are told to stop, and the passes that are under way then to their end.
+pub async fn controllers(
+    client: Client,
+    args: &OperatorArgs,
+    metrics: Metrics,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) {
     metrics.lead();
     let events = Events::new(client.clone(), args.identity.clone());
     let populations = population::Context::new(client.clone(), args.image(), events.clone());
@@ -148,26 +170,16 @@ async fn work(
     if let Err(error) = context.begin().await {
         tracing::warn!(%error, "Could not read who waits for a place, the first pass tries again");
     }
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     let sources = Objects::<ReplicationSource>::new(&context, woken.sources);
     let sources = controller(client.clone(), sources, stopping(stopped.clone()));
     let destinations = Objects::<ReplicationDestination>::new(&context, woken.destinations);
     let destinations = controller(client.clone(), destinations, stopping(stopped.clone()));
     let populations = fill_claims(&client, Arc::new(populations), stopping(stopped.clone()));
     let offers = offer_populator(client.clone(), stopping(stopped));
-    let controllers = async { futures::join!(sources, destinations, populations, offers) };
-    tokio::pin!(controllers);
     tokio::select! {
-        _ = &mut controllers => return Ok(()),
+        _ = async { futures::join!(sources, destinations, populations, offers) } => {}
         never = context.ask_movers() => match never {},
-        () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
     }
-    stop.send_replace(true);
-    tokio::select! {
-        _ = &mut controllers => {}
-        () = signals.next() => tracing::warn!("Second signal was received"),
-    }
-    Ok(())
 }
 
 async fn stopping(mut stopped: tokio::sync::watch::Receiver<bool>) {
