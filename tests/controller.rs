@@ -17,6 +17,7 @@ mod controller {
     mod progress;
     mod prometheus;
     mod queue;
+    mod random;
     mod readiness;
     mod refusals;
     mod scrape;
