@@ -213,7 +213,7 @@ async fn controller<K: Kind>(
 ) {
     let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
     let context = objects.context.clone();
-    watches::attach(objects.controller(&client), &client)
+    watches::attach(objects.controller(&client), &client, &context)
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile::<K>, |_, error, _| -> Action { match *error {} }, context)

@@ -1,6 +1,7 @@
 //! From an event to a status: the driver. Each line of [`pass`] is one step, and all decisions are in the pure ones.
 
 pub mod interpret;
+pub mod known;
 mod movers;
 pub mod observe;
 pub mod plan;
@@ -13,12 +14,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
 use self::interpret::{Interpretation, Kind};
+use self::known::Known;
 use self::movers::Movers;
 use self::plan::{Outcome, Wait};
 use self::queue::line::Key;
@@ -26,6 +28,7 @@ use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
+use crate::model::observed::Observed;
 use crate::model::pod::MoverImage;
 use crate::model::queue::Turn;
 use crate::model::replication::{Owner, Phase, Replication, Role};
@@ -43,6 +46,8 @@ pub struct Context {
     queue: Queue,
     movers: Movers,
     failures: Failures<Key>,
+    known_of_sources: Known,
+    known_of_destinations: Known,
 }
 
 impl Context {
@@ -51,7 +56,18 @@ impl Context {
     pub fn new(client: Client, image: MoverImage, events: Events, (metrics, queue): (Metrics, Queue)) -> Self {
         let applier = Applier::new(client.clone(), image.clone());
         let movers = Movers::new(queue.waker().clone());
-        Self { client, applier, image, events, metrics, queue, movers, failures: Failures::default() }
+        Self {
+            client,
+            applier,
+            image,
+            events,
+            metrics,
+            queue,
+            movers,
+            failures: Failures::default(),
+            known_of_sources: Known::default(),
+            known_of_destinations: Known::default(),
+        }
     }
 
     /// Asks movers how far they are, for as long as it is polled.
@@ -67,6 +83,15 @@ impl Context {
         self.queue.begin(&self.client).await
     }
 
+    /// What watches have told of the children of objects of this kind.
+    #[must_use]
+    pub fn known(&self, role: Role) -> &Known {
+        match role {
+            Role::Source => &self.known_of_sources,
+            Role::Destination => &self.known_of_destinations,
+        }
+    }
+
     /// An object that is gone.
     pub fn forget(&self, role: Role, namespace: &str, name: &str) {
         let key = Key { role, namespace: namespace.to_owned(), name: name.to_owned() };
@@ -74,6 +99,7 @@ impl Context {
         self.failures.forget(&key);
         self.movers.note(&key, None);
         self.queue.leave(&key);
+        self.known(role).names((namespace.to_owned(), name.to_owned()), &[]);
     }
 
     /// Of this kind there are these, by namespace and name, and no others.
@@ -118,18 +144,47 @@ impl PassError {
 /// Never: what goes wrong becomes a condition and a later pass.
 pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    if let Some(action) = rest(&context, &key, &*object, Timestamp::now()) {
+        return Ok(action);
+    }
     Ok(match pass::<K>(&context, &key).await {
         Ok(action) => {
             context.failures.forget(&key);
             action
         }
         Err(error) => {
-            let pause = if error.is_conflict() { Duration::ZERO } else { context.failures.next_pause(key.clone()) };
+            let pause = context.failures.next_pause(key.clone());
             let Key { role, namespace, name } = key;
             tracing::warn!(kind = role.kind(), namespace, name, %error, ?pause, "Pass over object was not finished");
             Action::requeue(pause)
         }
     })
+}
+
+/// When an idle object is to be looked at again, if watches have told all that there is to know: that nothing is to be done for it.
+/// Then nothing is read. Should anything of it be to be done, all of it is read afresh: none.
+fn rest<K: Kind>(context: &Context, key: &Key, object: &K, now: Timestamp) -> Option<Action> {
+    let Interpretation::Wish(wish) = object.interpret() else {
+        return None;
+    };
+    let wish = wish.under(context.queue.policy());
+    let (old, seen) = (object.status(), Observed::default());
+    if object.meta().deletion_timestamp.is_some() || !context.known(K::ROLE).is_clean(&wish) {
+        return None;
+    }
+    let plan = plan::plan(&wish, &seen, now);
+    let Outcome::Idle { .. } = plan.outcome else {
+        return None;
+    };
+    let reported = report::report(&old.clone().with_turn(None, &wish.phase), &wish, &seen, &plan, now);
+    if (Status { observed_generation: object.meta().generation, ..reported.status }) != old {
+        return None;
+    }
+    context.failures.forget(key);
+    context.queue.leave(key);
+    context.movers.note(key, None);
+    context.metrics.record(&wish, &reported.measures, Instant::now());
+    Some(later(plan.wake_at, now))
 }
 
 /// The object is read afresh: a cache that lags behind the operator's own writes would start a finished synchronization
@@ -165,7 +220,7 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
         Ok((reported, wake_at)) => {
             context.metrics.record(&wish, &reported.measures, Instant::now());
             context.events.publish(&object.object_ref(&()), &reported.events).await;
-            Ok(wake_at.map_or_else(Action::await_change, |at| requeue(at, Timestamp::now())))
+            Ok(later(wake_at, Timestamp::now()))
         }
         Err(error) => {
             if !error.is_conflict() {
@@ -222,6 +277,13 @@ async fn write<K: Kind>(api: &Api<K>, object: &mut K, new: Status) -> kube::Resu
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     *object = api.replace_status(&object.name_any(), &parameters, object).await?;
     Ok(())
+}
+
+/// Comes back at this time, or after a while: should a change ever be missed, it is seen then.
+fn later(wake_at: Option<Timestamp>, now: Timestamp) -> Action {
+    const RESYNC: SignedDuration = SignedDuration::from_mins(10);
+    let resync = now.checked_add(RESYNC).unwrap_or(now);
+    requeue(wake_at.map_or(resync, |at| at.min(resync)), now)
 }
 
 /// Comes back at this time.

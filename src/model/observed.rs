@@ -41,6 +41,26 @@ pub struct Observed {
     pub users: Vec<ClaimUser>,
 }
 
+/// An object's child, as far as a watch has to tell of it for [`super::super::replication::plan`] to see that there is nothing to be
+/// cleaned up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Child {
+    /// A Job.
+    Job,
+    /// A claim.
+    Claim {
+        /// Its name.
+        name: String,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Its name.
+        name: String,
+        /// Whether a user takes it away, by label.
+        taken: bool,
+    },
+}
+
 /// Whose child an existing object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {

@@ -3,7 +3,7 @@
 //! A plan is level-based: it sees only the present, so it goes on from wherever a crash left the cluster. Stages push
 //! steps to a [`Draft`] and end the pass early with an [`Outcome`] when they have to wait.
 
-mod cleanup;
+pub mod cleanup;
 mod copy_trigger;
 mod destination;
 mod extra;

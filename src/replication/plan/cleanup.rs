@@ -1,7 +1,7 @@
 //! What an iteration leaves behind is removed, and nothing else.
 
 use super::{Draft, mover};
-use crate::model::observed::{Claim, Claimed, Observed, Ownership, Snapshot};
+use crate::model::observed::{Child, Claim, Claimed, Observed, Ownership, Snapshot};
 use crate::model::replication::{Direction, Image, Lifetime, Replication, Target};
 use crate::model::step::{Doomed, Step};
 
@@ -21,6 +21,7 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
         }
     }
     if let Some(claim) = &seen.claim
+        && matches!(wish.direction, Direction::Destination { .. })
         && claim.noted_image.is_some()
         && !claim.deleting
     {
@@ -31,6 +32,19 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
             continue;
         }
         retire(draft, snapshot);
+    }
+}
+
+/// Whether [`steps`] may be about this child of an idle object, whatever state it is in.
+#[must_use]
+pub fn concerns(wish: &Replication, child: &Child) -> bool {
+    match (child, &wish.direction) {
+        (Child::Job, _) | (Child::Claim { .. }, Direction::Source { .. }) => true,
+        (Child::Claim { name }, Direction::Destination { target, .. }) => {
+            let is_temporary = matches!(target, Target::Dynamic { lifetime: Lifetime::Temporary, .. });
+            is_temporary && wish.image != Some(Image::Claim(name.clone()))
+        }
+        (Child::Snapshot { name, taken }, _) => *taken || wish.image != Some(Image::Snapshot(name.clone())),
     }
 }
 

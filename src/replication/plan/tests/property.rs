@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::world::{World, at, claim, destination, iteration_after, snapshot, source};
 use crate::model::observed::{
-    Claim, ClaimUser, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Sharing, Snapshot,
+    Child, Claim, ClaimUser, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Sharing, Snapshot,
 };
 use crate::model::replication::{Direction, Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target};
 use crate::model::step::Step;
+use crate::replication::plan::cleanup::concerns;
 use crate::replication::plan::plan;
 
 fn ownership() -> impl Strategy<Value = Ownership> {
@@ -185,6 +186,24 @@ proptest! {
                 let node = run.placement.as_ref().map(|placement| placement.node.clone());
                 prop_assert!(node.is_some() && nodes.contains(&&node), "{node:?} is none of {nodes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn cleanup_is_about_no_child_that_does_not_concern_it(wish in wish(), seen in observed()) {
+        prop_assume!(matches!(wish.phase, Phase::Idle { .. }));
+        let is_ours = |ownership: &Ownership| *ownership == Ownership::Ours;
+        let job = seen.job.iter().filter(|job| is_ours(&job.ownership)).map(|_| Child::Job);
+        let claims = seen.claim.iter().chain(&seen.copy_claim).filter(|claim| is_ours(&claim.ownership));
+        let claims = claims.map(|claim| Child::Claim { name: claim.name.clone() });
+        let snapshots = seen.snapshots.iter().filter(|snapshot| is_ours(&snapshot.ownership));
+        let snapshots = snapshots.map(|snapshot| Child::Snapshot {
+            name: snapshot.name.clone(),
+            taken: snapshot.claimed == Claimed::ByUser,
+        });
+        if !job.chain(claims).chain(snapshots).any(|child| concerns(&wish, &child)) {
+            let plan = plan(&wish, &seen, at("2026-11-23T10:00:30Z"));
+            prop_assert!(plan.steps.is_empty(), "{:?}", plan.steps);
         }
     }
 
