@@ -7,6 +7,7 @@ pub mod observe;
 pub mod plan;
 pub mod queue;
 pub mod report;
+mod rest;
 mod wake;
 
 use std::collections::BTreeSet;
@@ -22,17 +23,18 @@ use kube::{Client, ResourceExt};
 use self::interpret::{Interpretation, Kind};
 use self::known::Known;
 use self::movers::Movers;
-use self::plan::{Outcome, Wait};
+use self::plan::{Outcome, Plan, Wait};
 use self::queue::line::Key;
 use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
+use crate::apply::own::OwnWrites;
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
-use crate::model::observed::Observed;
 use crate::model::pod::MoverImage;
 use crate::model::queue::Turn;
 use crate::model::replication::{Owner, Phase, Replication, Role};
 use crate::model::status::Status;
+use crate::model::step::Step;
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
 
@@ -110,6 +112,26 @@ impl Context {
         self.queue.retain(role, there);
     }
 
+    /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
+    /// status is not what this pass saw.
+    async fn write<K: Kind>(&self, api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
+        let new = Status { observed_generation: object.meta().generation, ..new };
+        if object.status() == new && object.has_status() {
+            return Ok(());
+        }
+        object.set_status(new);
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        *object = api.replace_status(&object.name_any(), &parameters, object).await?;
+        self.applier.own().note(object);
+        Ok(())
+    }
+
+    /// What this operator has written itself: a watch that tells of it is no reason for a pass.
+    #[must_use]
+    pub fn own(&self) -> &OwnWrites {
+        self.applier.own()
+    }
+
     /// Tells of an object that could not be brought further.
     fn measure_trouble(&self, owner: &Owner, status: &Status, wish: Option<&Replication>) {
         let standing = measures::standing(status, wish.map(|wish| &wish.trigger));
@@ -144,8 +166,8 @@ impl PassError {
 /// Never: what goes wrong becomes a condition and a later pass.
 pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-    if let Some(action) = rest(&context, &key, &*object, Timestamp::now()) {
-        return Ok(action);
+    if let Some(wake_at) = rest::rest(&context, &key, &*object, Timestamp::now()).await {
+        return Ok(later(wake_at, Timestamp::now()));
     }
     Ok(match pass::<K>(&context, &key).await {
         Ok(action) => {
@@ -159,32 +181,6 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
             Action::requeue(pause)
         }
     })
-}
-
-/// When an idle object is to be looked at again, if watches have told all that there is to know: that nothing is to be done for it.
-/// Then nothing is read. Should anything of it be to be done, all of it is read afresh: none.
-fn rest<K: Kind>(context: &Context, key: &Key, object: &K, now: Timestamp) -> Option<Action> {
-    let Interpretation::Wish(wish) = object.interpret() else {
-        return None;
-    };
-    let wish = wish.under(context.queue.policy());
-    let (old, seen) = (object.status(), Observed::default());
-    if object.meta().deletion_timestamp.is_some() || !context.known(K::ROLE).is_clean(&wish) {
-        return None;
-    }
-    let plan = plan::plan(&wish, &seen, now);
-    let Outcome::Idle { .. } = plan.outcome else {
-        return None;
-    };
-    let reported = report::report(&old.clone().with_turn(None, &wish.phase), &wish, &seen, &plan, now);
-    if (Status { observed_generation: object.meta().generation, ..reported.status }) != old {
-        return None;
-    }
-    context.failures.forget(key);
-    context.queue.leave(key);
-    context.movers.note(key, None);
-    context.metrics.record(&wish, &reported.measures, Instant::now());
-    Some(later(plan.wake_at, now))
 }
 
 /// The object is read afresh: a cache that lags behind the operator's own writes would start a finished synchronization
@@ -212,7 +208,7 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
             let placeless = old.clone().with_turn(None, &Phase::Never);
             let status = report::report_refusal(&placeless, &reason, now);
             context.measure_trouble(&owner_of(K::ROLE, &object), &status, None);
-            write(&api, &mut object, status).await?;
+            context.write(&api, &mut object, status).await?;
             return Ok(Action::await_change());
         }
     };
@@ -227,7 +223,7 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
                 let old = old.with_turn(context.queue.turn(key), &wish.phase);
                 let status = report::report_error(&old, error.to_string(), now);
                 context.measure_trouble(&wish.owner, &status, Some(&wish));
-                write(&api, &mut object, status).await?;
+                context.write(&api, &mut object, status).await?;
             }
             Err(error)
         }
@@ -249,7 +245,7 @@ async fn advance<K: Kind>(
     let with_turn = old.clone().with_turn(turn, &wish.phase);
     if begins && with_turn.turn() != old.turn() && matches!(with_turn.turn(), Some(Turn::Place(_))) {
         // Before anything is made that costs: whoever comes after a crash knows of it.
-        write(api, object, with_turn.clone()).await?;
+        context.write(api, object, with_turn.clone()).await?;
     }
     let applied = context.applier.apply(&wish.owner, &plan.steps).await;
     if begins {
@@ -262,21 +258,22 @@ async fn advance<K: Kind>(
     context.movers.note(&key, seen.job.as_ref().and_then(|job| job.address).filter(|_| runs));
     let known = with_turn.with_progress(runs, context.movers.progress(&key));
     let reported = report::report(&known, wish, &seen, &plan, now);
-    write(api, object, reported.status.clone()).await?;
-    Ok((reported, plan.wake_at))
+    context.write(api, object, reported.status.clone()).await?;
+    let goes_on = goes_on(&plan).and_then(|pause| now.checked_add(pause).ok());
+    Ok((reported, plan.wake_at.into_iter().chain(goes_on).min()))
 }
 
-/// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
-/// status is not what this pass saw.
-async fn write<K: Kind>(api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
-    let new = Status { observed_generation: object.meta().generation, ..new };
-    if object.status() == new && object.has_status() {
-        return Ok(());
+/// After which pause the next stage follows that waits for nobody's word but the operator's own, which wakes nobody.
+fn goes_on(plan: &Plan) -> Option<SignedDuration> {
+    let has_made_key = || plan.steps.iter().any(|step| matches!(step, Step::CreateKey { .. }));
+    match plan.outcome {
+        Outcome::Begin { .. } | Outcome::Completed { .. } | Outcome::NotStarted { .. } => Some(SignedDuration::ZERO),
+        // Deletions are told of when they are done, within milliseconds most of the time; what was given up is not.
+        Outcome::CleaningUp => Some(SignedDuration::from_secs(1)),
+        // It is published by who finds it.
+        _ if has_made_key() => Some(SignedDuration::ZERO),
+        _ => None,
     }
-    object.set_status(new);
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    *object = api.replace_status(&object.name_any(), &parameters, object).await?;
-    Ok(())
 }
 
 /// Comes back at this time, or after a while: should a change ever be missed, it is seen then.

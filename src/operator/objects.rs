@@ -35,7 +35,7 @@ impl<K: Kind> Objects<K> {
         let Self { context, mut woken, .. } = self;
         let (store, writer) = reflector::store();
         let events = watch(Api::<K>::all(client.clone()), Config::default()).default_backoff();
-        let (forgets, begins) = (context.clone(), context.clone());
+        let (forgets, begins, own) = (context.clone(), context.clone(), context.clone());
         let forget = move |gone: &Gone| match gone {
             Gone::One((namespace, name)) => forgets.forget(K::ROLE, namespace, name),
             Gone::AllBut(there) => forgets.retain(K::ROLE, there),
@@ -47,6 +47,7 @@ impl<K: Kind> Objects<K> {
             }
         });
         let applied = events.reflect(writer).applied_objects();
+        let applied = applied.try_filter(move |object| std::future::ready(!own.own().left(object)));
         // What is known of children first: most objects are at rest, and nothing has to be read for them then.
         let begun = futures::stream::once(async move { begins.known(K::ROLE).begun().await });
         let applied = begun.filter_map(|()| std::future::ready(None)).chain(applied);

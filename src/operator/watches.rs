@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use kube::core::PartialObjectMeta;
@@ -43,7 +43,8 @@ pub(super) fn attach<K: Kind>(controller: Controller<K>, client: &Client, contex
         })
 }
 
-/// The objects that a watch tells of, after what it tells was noted.
+/// The objects that a watch tells of, after what it tells was noted: those that this operator has not just made itself. What it
+/// waits for then is what others make of them.
 fn noted<K: Kind, C: ResourceExt>(
     context: &Arc<Context>,
     watched: Watched,
@@ -52,8 +53,9 @@ fn noted<K: Kind, C: ResourceExt>(
 where
     C: Send + 'static,
 {
-    let context = context.clone();
-    events.default_backoff().inspect(move |event| context.known(K::ROLE).note(watched, event)).touched_objects()
+    let (context, own) = (context.clone(), context.clone());
+    let events = events.default_backoff().inspect(move |event| context.known(K::ROLE).note(watched, event));
+    events.touched_objects().try_filter(move |child| std::future::ready(!own.own().left(child)))
 }
 
 /// A mover's pod belongs to a Job; whom the Job works for is written on both.

@@ -20,7 +20,7 @@ use crate::model::name;
 use crate::model::observed::{self, Claimed, Key, Observed, Ownership, Privilege};
 use crate::model::pod::MoverImage;
 use crate::model::replication::{
-    Direction, KeySource, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
+    Direction, KeySource, Meeting, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
 };
 use crate::population::observe::{claims_being_filled, marks};
 use crate::resources::secret::PSK_KEY;
@@ -163,12 +163,11 @@ impl Reader<'_> {
 
     async fn surroundings(&self, rsync: &RsyncTls) -> kube::Result<Observed> {
         let account = rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
-        let service = name::rsync_tls(self.owner);
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let (key, account, service, namespace) = futures::try_join!(
             self.key(&rsync.key),
             self.get::<ServiceAccount>(&account),
-            self.get::<Service>(&service),
+            self.service(rsync),
             namespaces.get_metadata(&self.owner.namespace),
         )?;
         let allows = |value: &String| value.eq_ignore_ascii_case("true");
@@ -187,6 +186,14 @@ impl Reader<'_> {
             privilege,
             ..Observed::default()
         })
+    }
+
+    /// Who calls has no Service.
+    async fn service(&self, rsync: &RsyncTls) -> kube::Result<Option<Service>> {
+        match rsync.meeting {
+            Meeting::Listen(_) => self.get(&name::rsync_tls(self.owner)).await,
+            Meeting::Call { .. } => Ok(None),
+        }
     }
 
     /// Reads the Secret, checks its key, and forgets it.
