@@ -20,6 +20,7 @@ mod controller {
     mod random;
     mod readiness;
     mod refusals;
+    mod rest;
     mod scrape;
     mod server;
     mod storage;
