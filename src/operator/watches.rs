@@ -45,14 +45,11 @@ pub(super) fn attach<K: Kind>(controller: Controller<K>, client: &Client, contex
 
 /// The objects that a watch tells of, after what it tells was noted: those that this operator has not just made itself. What it
 /// waits for then is what others make of them.
-fn noted<K: Kind, C: ResourceExt>(
+fn noted<K: Kind, C: ResourceExt + Send + 'static>(
     context: &Arc<Context>,
     watched: Watched,
     events: impl Stream<Item = watcher::Result<Event<C>>> + Send + 'static,
-) -> impl Stream<Item = watcher::Result<C>> + Send + 'static
-where
-    C: Send + 'static,
-{
+) -> impl Stream<Item = watcher::Result<C>> + Send + 'static {
     let (context, own) = (context.clone(), context.clone());
     let events = events.default_backoff().inspect(move |event| context.known(K::ROLE).note(watched, event));
     events.touched_objects().try_filter(move |child| std::future::ready(!own.own().left(child)))

@@ -99,7 +99,9 @@ impl Known {
     }
 
     fn tell(&self, watched: Watched, told: Told) {
-        self.told.send_modify(|all| drop(all.insert(watched, told)));
+        self.told.send_modify(|all| {
+            all.insert(watched, told);
+        });
     }
 
     /// Whether there is nothing of this object that cleanup could remove or give up.

@@ -3,10 +3,10 @@
 use doppel_contract::Verdict;
 use jiff::SignedDuration;
 
-use super::world::{World, destination, source};
-use super::{NOW, names, now, running};
-use crate::model::observed::{MoverState, Ownership};
-use crate::model::replication::{Pace, Publish, SourceCopy};
+use super::world::{BEGAN, World, destination, source};
+use super::{NOW, idle, names, now, running};
+use crate::model::observed::{Claimed, MoverState, Ownership};
+use crate::model::replication::{Direction, Image, Lifetime, Pace, Publish, SourceCopy, Target};
 use crate::model::step::Step;
 use crate::replication::plan::{Outcome, Wait, plan};
 
@@ -63,4 +63,17 @@ fn a_job_that_is_not_ours_is_left_alone_though_the_claim_is_gone() {
     assert!(
         plan(&wish, &world.without_claim().0, now()).steps.iter().all(|step| !matches!(step, Step::StopMover { .. }))
     );
+}
+
+/// It was held up after it had read the object, and another operator has synchronized since then.
+#[test]
+fn a_pass_that_knows_nothing_of_the_last_synchronization_removes_nothing_of_it() {
+    let mut wish = destination(publishing());
+    let Direction::Destination { target: Target::Dynamic { lifetime, .. }, .. } = &mut wish.direction else { panic!() };
+    *lifetime = Lifetime::Temporary;
+    wish.image = Some(Image::Snapshot("former".to_owned()));
+    let world = World::new().with_claim_of(Ownership::Ours).with_snapshot("latest", Claimed::Free);
+    let cleaned = |last_sync: &str| names(&plan(&idle(wish.clone(), last_sync, None), &world.0, now()));
+    assert_eq!(cleaned(BEGAN).len(), 2, "of what was made before it, as always");
+    assert_eq!(cleaned("2026-11-23T09:59:59Z"), Vec::<String>::new());
 }

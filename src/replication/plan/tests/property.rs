@@ -118,7 +118,7 @@ prop_compose! {
         wish.phase = match phase {
             0 => Phase::Never,
             1 => Phase::Running(iteration_after(failed, None)),
-            _ => Phase::Idle { last_sync: at("2026-11-23T09:00:00Z"), last_manual: None },
+            _ => Phase::Idle { last_sync: at("2026-11-23T10:00:25Z"), last_manual: None },
         };
         wish
     }
@@ -191,7 +191,11 @@ proptest! {
 
     #[test]
     fn cleanup_is_about_no_child_that_does_not_concern_it(wish in wish(), seen in observed()) {
-        prop_assume!(matches!(wish.phase, Phase::Idle { .. }));
+        let phase = Phase::Idle { last_sync: at("2026-11-23T10:00:25Z"), last_manual: None };
+        let wish = Replication { phase, ..wish };
+        // Copies are a source's.
+        let is_source = matches!(wish.direction, Direction::Source { .. });
+        let seen = Observed { copy_claim: seen.copy_claim.filter(|_| is_source), ..seen };
         let is_ours = |ownership: &Ownership| *ownership == Ownership::Ours;
         let job = seen.job.iter().filter(|job| is_ours(&job.ownership)).map(|_| Child::Job);
         let claims = seen.claim.iter().chain(&seen.copy_claim).filter(|claim| is_ours(&claim.ownership));
