@@ -5,6 +5,7 @@ mod objects;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -29,6 +30,10 @@ use crate::telemetry::volsync::{Neighbour, VolSync};
 
 /// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
 const CONCURRENCY: u16 = 50;
+
+/// How long passes that are under way have to end, of the 30 s that Kubernetes gives a pod. One takes well under a second. A controller
+/// that is told to stop before it knows its objects never ends by itself (kube's waits for a list that is not read any more).
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +156,7 @@ async fn work(
     tokio::select! {
         () = &mut controllers => {}
         () = signals.next() => tracing::warn!("Second signal was received"),
+        () = tokio::time::sleep(DRAIN) => tracing::warn!("Passes under way were not finished in time"),
     }
     Ok(())
 }
