@@ -107,6 +107,10 @@ bench-link: prerequisites build ## The same over a slow link: a round trip of 50
 bench-memory: prerequisites build ## Memory of both movers with up to 1,000,000 files
 	bench/memory
 
+.PHONY: bench-operator
+bench-operator: prerequisites build programs ## What the operator costs with 10,000 objects, a storm of 1,000, and 1,000 claims filled at once
+	bench/operator
+
 .PHONY: crds
 crds: ## Write the generated CRDs
 	cargo run --locked -q -p doppel -- crds >crds/crds.yaml

@@ -5,6 +5,7 @@
 //! request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
 
 mod fill;
+pub mod own;
 
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Client, Resource, ResourceExt};
@@ -18,6 +19,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 
 use doppel_contract::Line;
 
+use self::own::OwnWrites;
 use crate::model::name;
 use crate::model::observed::Claimed;
 use crate::model::pod::MoverImage;
@@ -66,13 +68,20 @@ pub struct Applier {
     client: Client,
     image: MoverImage,
     turns: fill::Turns,
+    own: OwnWrites,
 }
 
 impl Applier {
     /// An applier that starts movers from this image.
     #[must_use]
     pub fn new(client: Client, image: MoverImage) -> Self {
-        Self { client, image, turns: fill::Turns::default() }
+        Self { client, image, turns: fill::Turns::default(), own: OwnWrites::default() }
+    }
+
+    /// What of its own writes is no news.
+    #[must_use]
+    pub fn own(&self) -> &OwnWrites {
+        &self.own
     }
 
     /// Performs these steps in order.
@@ -93,10 +102,10 @@ impl Applier {
             Step::CopyPullSecret { original, copy } => self.copy_pull_secret(owner, original, copy).await,
             Step::EnsureAccount { name } => self.put(namespace, resources::account::build(owner, name)).await,
             Step::EnsureService(new) => self.put(namespace, resources::service::build(owner, new)).await,
-            Step::CreateClaim(new) => self.put(namespace, resources::claim::build(owner, new)).await,
-            Step::TakeSnapshot(new) => self.put(namespace, resources::snapshot::build(owner, new)).await,
+            Step::CreateClaim(new) => self.begin(namespace, resources::claim::build(owner, new)).await,
+            Step::TakeSnapshot(new) => self.begin(namespace, resources::snapshot::build(owner, new)).await,
             Step::StartMover(run) => {
-                self.put(namespace, resources::job::build(owner, run, &self.image.reference)?).await
+                self.begin(namespace, resources::job::build(owner, run, &self.image.reference)?).await
             }
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
@@ -140,6 +149,19 @@ impl Applier {
         Api::namespaced(self.client.clone(), namespace)
     }
 
+    /// Applies what others go on with. That it is there is no news: what they make of it is.
+    async fn begin<K>(&self, namespace: &str, object: K) -> kube::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        self.apply_one(namespace, &object).await.map(|begun| self.own.note(&begun))
+    }
+
+    /// Applies what the next pass reads something of: an address that was given to it, for example.
     async fn put<K>(&self, namespace: &str, object: K) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -148,8 +170,19 @@ impl Applier {
             + DeserializeOwned
             + std::fmt::Debug,
     {
+        self.apply_one(namespace, &object).await.map(drop)
+    }
+
+    async fn apply_one<K>(&self, namespace: &str, object: &K) -> kube::Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Serialize
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.api::<K>(namespace).patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map(drop)
+        self.api::<K>(namespace).patch(&object.name_any(), &parameters, &Patch::Apply(object)).await
     }
 
     async fn merge<K>(&self, namespace: &str, name: &str, patch: &serde_json::Value) -> kube::Result<()>

@@ -5,6 +5,7 @@ mod objects;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -29,6 +30,10 @@ use crate::telemetry::volsync::{Neighbour, VolSync};
 
 /// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
 const CONCURRENCY: u16 = 50;
+
+/// How long passes that are under way have to end, of the 30 s that Kubernetes gives a pod. One takes well under a second. A controller
+/// that is told to stop before it knows its objects never ends by itself (kube's waits for a list that is not read any more).
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +145,29 @@ async fn work(
     metrics: Metrics,
     signals: &mut Signals,
 ) -> Result<(), OperatorError> {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let controllers = controllers(client, args, metrics, stopped);
+    tokio::pin!(controllers);
+    tokio::select! {
+        () = &mut controllers => return Ok(()),
+        () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
+    }
+    stop.send_replace(true);
+    tokio::select! {
+        () = &mut controllers => {}
+        () = signals.next() => tracing::warn!("Second signal was received"),
+        () = tokio::time::sleep(DRAIN) => tracing::warn!("Passes under way were not finished in time"),
+    }
+    Ok(())
+}
+
+/// Runs all controllers until they are told to stop, and the passes that are under way then to their end.
+pub async fn controllers(
+    client: Client,
+    args: &OperatorArgs,
+    metrics: Metrics,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) {
     metrics.lead();
     let events = Events::new(client.clone(), args.identity.clone());
     let populations = population::Context::new(client.clone(), args.image(), events.clone());
@@ -148,26 +176,16 @@ async fn work(
     if let Err(error) = context.begin().await {
         tracing::warn!(%error, "Could not read who waits for a place, the first pass tries again");
     }
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     let sources = Objects::<ReplicationSource>::new(&context, woken.sources);
     let sources = controller(client.clone(), sources, stopping(stopped.clone()));
     let destinations = Objects::<ReplicationDestination>::new(&context, woken.destinations);
     let destinations = controller(client.clone(), destinations, stopping(stopped.clone()));
     let populations = fill_claims(&client, Arc::new(populations), stopping(stopped.clone()));
     let offers = offer_populator(client.clone(), stopping(stopped));
-    let controllers = async { futures::join!(sources, destinations, populations, offers) };
-    tokio::pin!(controllers);
     tokio::select! {
-        _ = &mut controllers => return Ok(()),
+        _ = async { futures::join!(sources, destinations, populations, offers) } => {}
         never = context.ask_movers() => match never {},
-        () = signals.next() => tracing::info!("Signal was received, passes under way are finished"),
     }
-    stop.send_replace(true);
-    tokio::select! {
-        _ = &mut controllers => {}
-        () = signals.next() => tracing::warn!("Second signal was received"),
-    }
-    Ok(())
 }
 
 async fn stopping(mut stopped: tokio::sync::watch::Receiver<bool>) {
@@ -201,7 +219,7 @@ async fn controller<K: Kind>(
 ) {
     let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
     let context = objects.context.clone();
-    watches::attach(objects.controller(&client), &client)
+    watches::attach(objects.controller(&client), &client, &context)
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile::<K>, |_, error, _| -> Action { match *error {} }, context)

@@ -1,11 +1,13 @@
 //! From an event to a status: the driver. Each line of [`pass`] is one step, and all decisions are in the pure ones.
 
 pub mod interpret;
+pub mod known;
 mod movers;
 pub mod observe;
 pub mod plan;
 pub mod queue;
 pub mod report;
+mod rest;
 mod wake;
 
 use std::collections::BTreeSet;
@@ -13,17 +15,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 
 use self::interpret::{Interpretation, Kind};
+use self::known::Known;
 use self::movers::Movers;
-use self::plan::{Outcome, Wait};
+use self::plan::{Outcome, Plan, Wait};
 use self::queue::line::Key;
 use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
+use crate::apply::own::OwnWrites;
 use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
 use crate::failures::Failures;
 use crate::model::pod::MoverImage;
@@ -31,6 +35,7 @@ use crate::model::queue::Turn;
 use crate::model::readiness::Blame;
 use crate::model::replication::{Owner, Phase, Replication, Role};
 use crate::model::status::Status;
+use crate::model::step::Step;
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
 
@@ -44,6 +49,8 @@ pub struct Context {
     queue: Queue,
     movers: Movers,
     failures: Failures<Key>,
+    known_of_sources: Known,
+    known_of_destinations: Known,
 }
 
 impl Context {
@@ -52,7 +59,18 @@ impl Context {
     pub fn new(client: Client, image: MoverImage, events: Events, (metrics, queue): (Metrics, Queue)) -> Self {
         let applier = Applier::new(client.clone(), image.clone());
         let movers = Movers::new(queue.waker().clone());
-        Self { client, applier, image, events, metrics, queue, movers, failures: Failures::default() }
+        Self {
+            client,
+            applier,
+            image,
+            events,
+            metrics,
+            queue,
+            movers,
+            failures: Failures::default(),
+            known_of_sources: Known::default(),
+            known_of_destinations: Known::default(),
+        }
     }
 
     /// Asks movers how far they are, for as long as it is polled.
@@ -68,6 +86,15 @@ impl Context {
         self.queue.begin(&self.client).await
     }
 
+    /// What watches have told of the children of objects of this kind.
+    #[must_use]
+    pub fn known(&self, role: Role) -> &Known {
+        match role {
+            Role::Source => &self.known_of_sources,
+            Role::Destination => &self.known_of_destinations,
+        }
+    }
+
     /// An object that is gone.
     pub fn forget(&self, role: Role, namespace: &str, name: &str) {
         let key = Key { role, namespace: namespace.to_owned(), name: name.to_owned() };
@@ -75,6 +102,7 @@ impl Context {
         self.failures.forget(&key);
         self.movers.note(&key, None);
         self.queue.leave(&key);
+        self.known(role).names((namespace.to_owned(), name.to_owned()), &[]);
     }
 
     /// Of this kind there are these, by namespace and name, and no others.
@@ -83,6 +111,26 @@ impl Context {
             self.forget(role, &gone.0, &gone.1);
         }
         self.queue.retain(role, there);
+    }
+
+    /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
+    /// status is not what this pass saw.
+    async fn write<K: Kind>(&self, api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
+        let new = Status { observed_generation: object.meta().generation, ..new };
+        if object.status() == new && object.has_status() {
+            return Ok(());
+        }
+        object.set_status(new);
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        *object = api.replace_status(&object.name_any(), &parameters, object).await?;
+        self.applier.own().note(object);
+        Ok(())
+    }
+
+    /// What this operator has written itself: a watch that tells of it is no reason for a pass.
+    #[must_use]
+    pub fn own(&self) -> &OwnWrites {
+        self.applier.own()
     }
 
     /// Tells of an object that could not be brought further.
@@ -128,13 +176,16 @@ impl PassError {
 /// Never: what goes wrong becomes a condition and a later pass.
 pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    if let Some(wake_at) = rest::rest(&context, &key, &*object, Timestamp::now()).await {
+        return Ok(later(wake_at, Timestamp::now()));
+    }
     Ok(match pass::<K>(&context, &key).await {
         Ok(action) => {
             context.failures.forget(&key);
             action
         }
         Err(error) => {
-            let pause = if error.is_conflict() { Duration::ZERO } else { context.failures.next_pause(key.clone()) };
+            let pause = context.failures.next_pause(key.clone());
             let Key { role, namespace, name } = key;
             tracing::warn!(kind = role.kind(), namespace, name, %error, ?pause, "Pass over object was not finished");
             Action::requeue(pause)
@@ -167,7 +218,7 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
             let placeless = old.clone().with_turn(None, &Phase::Never);
             let status = report::report_refusal(&placeless, &reason, now);
             context.measure_trouble(&owner_of(K::ROLE, &object), &status, None);
-            write(&api, &mut object, status).await?;
+            context.write(&api, &mut object, status).await?;
             return Ok(Action::await_change());
         }
     };
@@ -175,14 +226,14 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
         Ok((reported, wake_at)) => {
             context.metrics.record(&wish, &reported.measures, Instant::now());
             context.events.publish(&object.object_ref(&()), &reported.events).await;
-            Ok(wake_at.map_or_else(Action::await_change, |at| requeue(at, Timestamp::now())))
+            Ok(later(wake_at, Timestamp::now()))
         }
         Err(error) => {
             if !error.is_conflict() {
                 let old = old.with_turn(context.queue.turn(key), &wish.phase);
                 let status = report::report_error(&old, error.blame(), error.to_string(), now);
                 context.measure_trouble(&wish.owner, &status, Some(&wish));
-                write(&api, &mut object, status).await?;
+                context.write(&api, &mut object, status).await?;
             }
             Err(error)
         }
@@ -204,7 +255,7 @@ async fn advance<K: Kind>(
     let with_turn = old.clone().with_turn(turn, &wish.phase);
     if begins && with_turn.turn() != old.turn() && matches!(with_turn.turn(), Some(Turn::Place(_))) {
         // Before anything is made that costs: whoever comes after a crash knows of it.
-        write(api, object, with_turn.clone()).await?;
+        context.write(api, object, with_turn.clone()).await?;
     }
     let applied = context.applier.apply(&wish.owner, &plan.steps).await;
     if begins {
@@ -217,21 +268,29 @@ async fn advance<K: Kind>(
     context.movers.note(&key, seen.job.as_ref().and_then(|job| job.address).filter(|_| runs));
     let known = with_turn.with_progress(runs, context.movers.progress(&key));
     let reported = report::report(&known, wish, &seen, &plan, now);
-    write(api, object, reported.status.clone()).await?;
-    Ok((reported, plan.wake_at))
+    context.write(api, object, reported.status.clone()).await?;
+    let goes_on = goes_on(&plan).and_then(|pause| now.checked_add(pause).ok());
+    Ok((reported, plan.wake_at.into_iter().chain(goes_on).min()))
 }
 
-/// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
-/// status is not what this pass saw.
-async fn write<K: Kind>(api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
-    let new = Status { observed_generation: object.meta().generation, ..new };
-    if object.status() == new && object.has_status() {
-        return Ok(());
+/// After which pause the next stage follows that waits for nobody's word but the operator's own, which wakes nobody.
+fn goes_on(plan: &Plan) -> Option<SignedDuration> {
+    let has_made_key = || plan.steps.iter().any(|step| matches!(step, Step::CreateKey { .. }));
+    match plan.outcome {
+        Outcome::Begin { .. } | Outcome::Completed { .. } | Outcome::NotStarted { .. } => Some(SignedDuration::ZERO),
+        // Deletions are told of when they are done, within milliseconds most of the time; what was given up is not.
+        Outcome::CleaningUp => Some(SignedDuration::from_secs(1)),
+        // It is published by who finds it.
+        _ if has_made_key() => Some(SignedDuration::ZERO),
+        _ => None,
     }
-    object.set_status(new);
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    *object = api.replace_status(&object.name_any(), &parameters, object).await?;
-    Ok(())
+}
+
+/// Comes back at this time, or after a while: should a change ever be missed, it is seen then.
+fn later(wake_at: Option<Timestamp>, now: Timestamp) -> Action {
+    const RESYNC: SignedDuration = SignedDuration::from_mins(10);
+    let resync = now.checked_add(RESYNC).unwrap_or(now);
+    requeue(wake_at.map_or(resync, |at| at.min(resync)), now)
 }
 
 /// Comes back at this time.

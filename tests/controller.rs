@@ -17,8 +17,10 @@ mod controller {
     mod progress;
     mod prometheus;
     mod queue;
+    mod random;
     mod readiness;
     mod refusals;
+    mod rest;
     mod scrape;
     mod server;
     mod storage;

@@ -46,6 +46,8 @@ pub enum EventReason {
     VolSyncPopulatorReplicationDestinationMissing,
     /// A claim's ReplicationDestination has no image that can be used yet.
     VolSyncPopulatorReplicationDestinationNoLatestImage,
+    /// A claim waits until fewer others are filled from its image. Not one of VolSync's.
+    PopulatorQueued,
     /// A claim cannot be filled as it, or what it names, is.
     VolSyncPopulatorError,
 }
@@ -74,6 +76,7 @@ impl EventReason {
             Self::VolSyncPopulatorReplicationDestinationNoLatestImage => {
                 "VolSyncPopulatorReplicationDestinationNoLatestImage"
             }
+            Self::PopulatorQueued => "PopulatorQueued",
             Self::VolSyncPopulatorError => "VolSyncPopulatorError",
         }
     }
@@ -96,6 +99,7 @@ impl EventReason {
             | Self::VolSyncPopulatorPVCCreationError
             | Self::VolSyncPopulatorReplicationDestinationMissing
             | Self::VolSyncPopulatorReplicationDestinationNoLatestImage
+            | Self::PopulatorQueued
             | Self::VolSyncPopulatorError => "Provision Volume",
         }
     }
@@ -121,7 +125,8 @@ impl EventReason {
             | Self::SrcPVCCopyTriggerReceived
             | Self::SrcPVCCopyUsingCopyTriggerCompleted
             | Self::VolSyncPopulatorFinished
-            | Self::VolSyncPopulatorPVCCreated => false,
+            | Self::VolSyncPopulatorPVCCreated
+            | Self::PopulatorQueued => false,
         }
     }
 }

@@ -39,6 +39,11 @@ pub const USER_RANGE_ANNOTATION: &str = "openshift.io/sa.scc.uid-range";
 pub const NOTED_IMAGE_ANNOTATION: &str = "volsync.backube/snapname";
 /// Annotation on Jobs and their pods: `<kind>/<name>` of the object they work for, so that a pod's change finds it.
 pub const OWNER_ANNOTATION: &str = "doppel.backube/owner";
+/// Labels that Kubernetes puts on the pods of a Job: the Job's name and UID (k8s.io/api `batch/v1`). No user can give them other
+/// values.
+pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+/// See [`JOB_NAME_LABEL`].
+pub const JOB_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 /// Annotation on Jobs: which attempt of the present iteration this is, counted from 1.
 pub const ATTEMPT_ANNOTATION: &str = "doppel.backube/attempt";
 /// Annotation on Jobs: fingerprint of the run that was asked for, so that a changed wish is noticed.

@@ -27,6 +27,8 @@ pub struct Observed {
     pub account: Option<Account>,
     /// The mover's Job, with its newest pod.
     pub job: Option<Job>,
+    /// Pods of former Jobs of this name whose movers have not ended. Looked for during an iteration.
+    pub former_pods: Vec<String>,
     /// Whether the namespace allows privileged movers.
     pub privilege: Privilege,
     /// Those claims of `moverVolumes` that exist. Looked for while a mover is yet to start, as what follows.
@@ -37,6 +39,26 @@ pub struct Observed {
     pub pull_secrets: Vec<PullSecret>,
     /// The pods, none of a mover's, that use a claim which the mover shares with them.
     pub users: Vec<ClaimUser>,
+}
+
+/// An object's child, as far as a watch has to tell of it for [`super::super::replication::plan`] to see that there is nothing to be
+/// cleaned up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Child {
+    /// A Job.
+    Job,
+    /// A claim.
+    Claim {
+        /// Its name.
+        name: String,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Its name.
+        name: String,
+        /// Whether a user takes it away, by label.
+        taken: bool,
+    },
 }
 
 /// Whose child an existing object is.

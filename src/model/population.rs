@@ -145,6 +145,8 @@ pub struct Image {
     pub restore_size: Option<String>,
     /// Whether it carries this claim's mark.
     pub marked: bool,
+    /// How many claims are being filled from it, by their marks.
+    pub marks: usize,
     /// Which of this claim's own hold it.
     pub holders: BTreeSet<Holder>,
     /// How it stands with others.

@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::mpsc;
 
 use crate::api::destination::ReplicationDestination;
 use crate::model::name;
@@ -21,6 +23,7 @@ use crate::model::population::Named;
 use crate::model::replication::Role;
 use crate::population::interpret::{claim_of_prime, destination, is_unfilled};
 use crate::population::observe::marks;
+use crate::population::plan::MOST_AT_A_TIME;
 use crate::resources::snapshot::VolumeSnapshot;
 
 type Claim = PersistentVolumeClaim;
@@ -36,14 +39,21 @@ pub(super) fn controller(client: &Client) -> Controller<Claim> {
     let ours = Config::default().labels(&format!("{key}={value}"));
     let snapshots = watch(Api::<VolumeSnapshot>::all(client.clone()), ours).default_backoff();
     let (of_destination, of_class, of_snapshot) = (store.clone(), store.clone(), store.clone());
+    // No more are woken by one snapshot than may be filled from it. Who is not, for want of room, looks again by itself.
+    let (turns, mut woken_turns) = mpsc::channel(MOST_AT_A_TIME);
+    let in_line = store.clone();
+    let let_go = move |snapshot: &VolumeSnapshot| {
+        next_in_line(&in_line, snapshot).into_iter().for_each(|claim| drop(turns.try_send(claim)));
+    };
     Controller::for_stream(woken, store)
+        .reconcile_on(futures::stream::poll_fn(move |waker| woken_turns.poll_recv(waker)))
         .watches(Api::<ReplicationDestination>::all(client.clone()), Config::default(), move |destination| {
             waiting_for(&of_destination, &destination.namespace().unwrap_or_default(), &destination.name_any())
         })
         .watches(Api::<StorageClass>::all(client.clone()), Config::default(), move |class| {
             of_class_waiting(&of_class, &class.name_any())
         })
-        .watches_stream(only_news(snapshots), move |snapshot| users(&of_snapshot, &snapshot))
+        .watches_stream(only_news(snapshots, let_go), move |snapshot| users(&of_snapshot, &snapshot))
 }
 
 /// Whether a claim has a `dataSourceRef` that is ours never changes, so what is dropped here is dropped for good.
@@ -87,8 +97,9 @@ fn to_be_looked_at(claim: Claim, known: &Store<Claim>) -> Option<Claim> {
 }
 
 /// Snapshots that have changed in what matters to those that are filled from them, or are gone. Marks and owners do not: each of a
-/// thousand claims that are filled from one snapshot writes some, and would wake all others.
-fn only_news<S>(events: S) -> impl Stream<Item = watcher::Result<VolumeSnapshot>>
+/// thousand claims that are filled from one snapshot writes some, and would wake all others. Of one that has lost a mark `let_go`
+/// is told.
+fn only_news<S>(events: S, let_go: impl Fn(&VolumeSnapshot)) -> impl Stream<Item = watcher::Result<VolumeSnapshot>>
 where
     S: Stream<Item = watcher::Result<Event<VolumeSnapshot>>>,
 {
@@ -101,8 +112,12 @@ where
             }
             Event::InitDone => None,
             Event::InitApply(snapshot) | Event::Apply(snapshot) => {
-                let digest = digest(&snapshot);
-                (known.insert(ObjectRef::from_obj(&snapshot), digest) != Some(digest)).then_some(snapshot)
+                let (digest, marks) = (digest(&snapshot), marks(&snapshot).count());
+                let former = known.insert(ObjectRef::from_obj(&snapshot), (digest, marks));
+                if former.is_some_and(|(_, former)| marks < former) {
+                    let_go(&snapshot);
+                }
+                former.is_none_or(|(former, _)| digest != former).then_some(snapshot)
             }
             Event::Delete(snapshot) => {
                 known.remove(&ObjectRef::from_obj(&snapshot));
@@ -136,6 +151,26 @@ fn of_class_waiting(claims: &Store<Claim>, class: &str) -> Vec<ObjectRef<Claim>>
     find(claims, |claim| is_unfilled(claim) && class_of(claim).as_deref() == Some(class))
 }
 
+/// Of the claims that wait for their turn to be filled from a snapshot those that were made first, as many as there is room for.
+fn next_in_line(claims: &Store<Claim>, snapshot: &VolumeSnapshot) -> Vec<ObjectRef<Claim>> {
+    let marked: Vec<&str> = marks(snapshot).collect();
+    let namespace = snapshot.namespace();
+    let names: Vec<_> = destinations_of(snapshot).map(|owner| Named::Here(owner.name.clone())).collect();
+    let mut waiting = claims.state_filter(|claim| {
+        claim.namespace() == namespace
+            && is_unfilled(claim)
+            && destination(claim).is_some_and(|named| names.contains(&named))
+            && !marked.iter().any(|uid| claim.metadata.uid.as_deref() == Some(uid))
+    });
+    waiting.sort_by_key(|claim| (claim.metadata.creation_timestamp.as_ref().map(|time| time.0), claim.name_any()));
+    let room = MOST_AT_A_TIME.saturating_sub(marked.len());
+    waiting.iter().take(room).map(|claim| ObjectRef::from_obj(claim.as_ref())).collect()
+}
+
+fn destinations_of(snapshot: &VolumeSnapshot) -> impl Iterator<Item = &OwnerReference> {
+    snapshot.owner_references().iter().filter(|owner| owner.kind == Role::Destination.kind())
+}
+
 /// Claims that are filled from a snapshot, by its marks, or may be, by the ReplicationDestination that it belongs to.
 fn users(claims: &Store<Claim>, snapshot: &VolumeSnapshot) -> Vec<ObjectRef<Claim>> {
     let uids: Vec<&str> = marks(snapshot).collect();
@@ -143,8 +178,7 @@ fn users(claims: &Store<Claim>, snapshot: &VolumeSnapshot) -> Vec<ObjectRef<Clai
         true => Vec::new(),
         false => find(claims, |claim| claim.metadata.uid.as_deref().is_some_and(|uid| uids.contains(&uid))),
     };
-    let owners = snapshot.owner_references().iter().filter(|owner| owner.kind == Role::Destination.kind());
-    for owner in owners {
+    for owner in destinations_of(snapshot) {
         users.extend(waiting_for(claims, &snapshot.namespace().unwrap_or_default(), &owner.name));
     }
     users
@@ -262,7 +296,7 @@ mod tests {
         ];
         for end in 0..=table.len() {
             let events = table.iter().take(end).map(|(event, _)| Ok(event.clone()));
-            let woken = only_news(futures::stream::iter(events)).count().await;
+            let woken = only_news(futures::stream::iter(events), |_| ()).count().await;
             assert_eq!(woken, table.iter().take(end).map(|(_, woken)| woken).sum::<usize>(), "after {end} events");
         }
     }
@@ -284,5 +318,39 @@ mod tests {
         assert_eq!(names(users(&claims, &marked)), ["b"], "a mark on a filled claim's image is removed");
         let published = snapshot(json!({}), "ReplicationDestination");
         assert_eq!(names(users(&claims, &published)), ["a"], "it may have become ready");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_loses_a_mark_tells_of_it_and_wakes_those_who_waited_longest() {
+        let snapshot = |marked: usize| -> VolumeSnapshot {
+            let labels: serde_json::Map<_, _> =
+                (0..marked).map(|n| (format!("volsync.backube/volpop-pvc-{n}"), json!("x"))).collect();
+            let owner = json!({"apiVersion": "v1", "kind": "ReplicationDestination", "name": "rd", "uid": "u"});
+            object(json!({"metadata": {"name": "i", "namespace": "shop", "uid": "u", "labels": labels,
+                "ownerReferences": [owner]}, "spec": {"source": {}}}))
+        };
+        let told = std::sync::Mutex::new(Vec::new());
+        let events = [1, 2, 3, 2, 2, 1].map(|marked| Ok(Event::Apply(snapshot(marked))));
+        let news =
+            only_news(futures::stream::iter(events), |snapshot| told.lock().unwrap().push(marks(snapshot).count()));
+        assert_eq!(news.count().await, 1, "marks are no news to all");
+        assert_eq!(*told.lock().unwrap(), [2, 1]);
+
+        let made = |name: &str, time: &str| {
+            let mut claim = claim(name, None);
+            claim.metadata.creation_timestamp = Some(serde_json::from_value(json!(time)).unwrap());
+            claim
+        };
+        let claims = store(vec![
+            made("late", "2026-11-23T10:00:02Z"),
+            made("first", "2026-11-23T10:00:00Z"),
+            made("second", "2026-11-23T10:00:01Z"),
+            claim("filled", Some("pv")),
+        ]);
+        let names =
+            |marked| next_in_line(&claims, &snapshot(marked)).into_iter().map(|one| one.name).collect::<Vec<_>>();
+        assert_eq!(names(MOST_AT_A_TIME), Vec::<String>::new());
+        assert_eq!(names(MOST_AT_A_TIME - 2), ["first", "second"]);
+        assert_eq!(names(0), ["first", "second", "late"]);
     }
 }

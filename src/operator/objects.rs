@@ -35,15 +35,31 @@ impl<K: Kind> Objects<K> {
         let Self { context, mut woken, .. } = self;
         let (store, writer) = reflector::store();
         let events = watch(Api::<K>::all(client.clone()), Config::default()).default_backoff();
+        let (forgets, begins, own) = (context.clone(), context.clone(), context.clone());
         let forget = move |gone: &Gone| match gone {
-            Gone::One((namespace, name)) => context.forget(K::ROLE, namespace, name),
-            Gone::AllBut(there) => context.retain(K::ROLE, there),
+            Gone::One((namespace, name)) => forgets.forget(K::ROLE, namespace, name),
+            Gone::AllBut(there) => forgets.retain(K::ROLE, there),
         };
-        let applied = noticing(events, forget).reflect(writer).applied_objects();
+        let events = noticing(events, forget).modify(strip).inspect_ok(move |event| {
+            if let Event::InitApply(object) | Event::Apply(object) = event {
+                let namespaced = (object.namespace().unwrap_or_default(), object.name_any());
+                context.known(K::ROLE).names(namespaced, &object.claims());
+            }
+        });
+        let applied = events.reflect(writer).applied_objects();
+        let applied = applied.try_filter(move |object| std::future::ready(!own.own().left(object)));
+        // What is known of children first: most objects are at rest, and nothing has to be read for them then.
+        let begun = futures::stream::once(async move { begins.known(K::ROLE).begun().await });
+        let applied = begun.filter_map(|()| std::future::ready(None)).chain(applied);
         let turns = futures::stream::poll_fn(move |waker| woken.poll_recv(waker));
         Controller::for_stream(applied, store)
             .reconcile_on(turns.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
     }
+}
+
+/// Who wrote which field is most of an object, and nobody asks.
+fn strip<K: ResourceExt>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
 }
 
 /// What a watch tells of objects that are gone: no pass will ever see them.

@@ -1,37 +1,58 @@
 //! What wakes an object: each of its children, and what it refers to. Nothing is polled but Secrets, which may be read
 //! and not watched.
 
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::Config;
+use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 
 use crate::model::name;
 use crate::model::population::Named;
 use crate::model::replication::Role;
 use crate::population::interpret::destination;
+use crate::replication::Context;
 use crate::replication::interpret::Kind;
+use crate::replication::known::Watched;
 use crate::resources::snapshot::VolumeSnapshot;
 
 /// Adds all watches to a controller.
-pub(super) fn attach<K: Kind>(controller: Controller<K>, client: &Client) -> Controller<K> {
+pub(super) fn attach<K: Kind>(controller: Controller<K>, client: &Client, context: &Arc<Context>) -> Controller<K> {
     let (key, value) = name::CREATED_BY;
     let ours = Config::default().labels(&format!("{key}={value}"));
-    let (claims, namespaces) = (controller.store(), controller.store());
+    let namespaces = controller.store();
+    let jobs = watch(Api::<PartialObjectMeta<Job>>::all(client.clone()), ours.clone());
+    let snapshots = watch(Api::<PartialObjectMeta<VolumeSnapshot>>::all(client.clone()), ours.clone());
+    let claims = watch(Api::<PersistentVolumeClaim>::all(client.clone()), Config::default());
+    let named_by = context.clone();
     controller
-        .owns(Api::<Job>::all(client.clone()), ours.clone())
-        .owns(Api::<VolumeSnapshot>::all(client.clone()), ours.clone())
+        .owns_stream(noted::<K, _>(context, Watched::Jobs, jobs))
+        .owns_stream(noted::<K, _>(context, Watched::Snapshots, snapshots))
         .owns(Api::<Service>::all(client.clone()), ours.clone())
         .owns(Api::<ServiceAccount>::all(client.clone()), ours.clone())
         .watches(Api::<Pod>::all(client.clone()), ours, |pod| owner_by_annotation(&pod))
-        .watches(Api::<PersistentVolumeClaim>::all(client.clone()), Config::default(), move |claim| {
-            users_of_claim(&claims, &claim)
-        })
+        .watches_stream(noted::<K, _>(context, Watched::Claims, claims), move |claim| concerned(&named_by, &claim))
         .watches(Api::<Namespace>::all(client.clone()), Config::default(), move |namespace| {
             all_in(&namespaces, &namespace.name_any())
         })
+}
+
+/// The objects that a watch tells of, after what it tells was noted: those that this operator has not just made itself. What it
+/// waits for then is what others make of them.
+fn noted<K: Kind, C: ResourceExt + Send + 'static>(
+    context: &Arc<Context>,
+    watched: Watched,
+    events: impl Stream<Item = watcher::Result<Event<C>>> + Send + 'static,
+) -> impl Stream<Item = watcher::Result<C>> + Send + 'static {
+    let (context, own) = (context.clone(), context.clone());
+    let events = events.default_backoff().inspect(move |event| context.known(K::ROLE).note(watched, event));
+    events.touched_objects().try_filter(move |child| std::future::ready(!own.own().left(child)))
 }
 
 /// A mover's pod belongs to a Job; whom the Job works for is written on both.
@@ -41,35 +62,22 @@ fn owner_by_annotation<K: Kind>(pod: &Pod) -> Option<ObjectRef<K>> {
 }
 
 /// Those that made the claim, those that name it, and, when it goes away, the one whose image it was promised.
-fn users_of_claim<K: Kind>(objects: &Store<K>, claim: &PersistentVolumeClaim) -> Vec<ObjectRef<K>> {
+fn concerned<K: Kind>(context: &Context, claim: &PersistentVolumeClaim) -> Vec<ObjectRef<K>> {
     let namespace = claim.namespace().unwrap_or_default();
-    let name = claim.name_any();
-    let owners = claim
-        .owner_references()
-        .iter()
-        .filter(|owner| owner.kind == K::ROLE.kind())
-        .map(|owner| ObjectRef::new(&owner.name).within(&namespace));
-    let users = objects
-        .state()
-        .into_iter()
-        .filter(|object| object.namespace().as_deref() == Some(&namespace) && object.claims().contains(&name.as_str()))
-        .map(|object| ObjectRef::from_obj(object.as_ref()));
+    let owners = claim.owner_references().iter().filter(|owner| owner.kind == K::ROLE.kind());
+    let owners = owners.map(|owner| owner.name.clone());
+    let users = context.known(K::ROLE).users(&namespace, &claim.name_any());
     let promised_by = match destination(claim) {
         Some(Named::Here(name)) if K::ROLE == Role::Destination && claim.metadata.deletion_timestamp.is_some() => {
-            Some(ObjectRef::new(&name).within(&namespace))
+            Some(name)
         }
         _ => None,
     };
-    owners.chain(users).chain(promised_by).collect()
+    owners.chain(users).chain(promised_by).map(|name| ObjectRef::new(&name).within(&namespace)).collect()
 }
 
 /// A namespace's annotation decides what its movers may do.
 fn all_in<K: Kind>(objects: &Store<K>, namespace: &str) -> Vec<ObjectRef<K>> {
-    let in_namespace = |object: &std::sync::Arc<K>| object.namespace().as_deref() == Some(namespace);
-    objects
-        .state()
-        .iter()
-        .filter(|object| in_namespace(object))
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .collect()
+    let found = objects.state_filter(|object| object.namespace().as_deref() == Some(namespace));
+    found.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
 }

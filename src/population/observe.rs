@@ -200,6 +200,7 @@ impl Reader<'_> {
             error: status.error.and_then(|error| error.message),
             restore_size: status.restore_size,
             marked: labels.contains_key(&name::populator_mark(&claim.uid)),
+            marks: marks(snapshot).count(),
             holders: holders.into_iter().flatten().collect(),
             standing: prime::standing(claim, snapshot),
             is_promised: false,

@@ -4,6 +4,8 @@
 //! A snapshot is marked and held before a prime is made from it, and let go before the prime is deleted: whoever dies in
 //! between, or whichever object is deleted first, the next pass or Kubernetes' garbage collector finds what is left.
 
+pub mod wait;
+
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::wait::Wait;
 use crate::model::name;
 use crate::model::observed::Ownership;
 use crate::model::population::{
@@ -26,6 +29,15 @@ const MIGRATION: SignedDuration = SignedDuration::from_secs(30);
 
 /// After this long without a volume a user is told (VolSync's bound for any claim).
 const USUAL_BINDING: SignedDuration = SignedDuration::from_secs(120);
+
+/// How many claims are filled from one snapshot at a time: as many as a provisioner makes volumes at a time (external-provisioner,
+/// `--worker-threads`). Each writes to the snapshot when it begins, when it has its prime, and when it is filled, its mark and its
+/// owner reference; and whoever watches snapshots reads all of them with each write. A thousand at a time would be three thousand
+/// writes of a third of a megabyte.
+pub const MOST_AT_A_TIME: usize = 100;
+
+/// When a claim looks again whether it is its turn, should the word that tells it be missed.
+const TURN_RECHECK: SignedDuration = SignedDuration::from_mins(5);
 
 /// How often a snapshot is looked at again that is not ready and, being somebody else's, not watched.
 const UNWATCHED_RECHECK: SignedDuration = SignedDuration::from_secs(15);
@@ -75,83 +87,6 @@ pub enum Lost {
     Volume(String),
 }
 
-/// What a claim waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wait {
-    /// It names a ReplicationDestination of another namespace.
-    Elsewhere {
-        /// That namespace.
-        namespace: String,
-        /// The ReplicationDestination.
-        name: String,
-    },
-    /// There is no such ReplicationDestination.
-    Destination(String),
-    /// Nothing was published yet.
-    FirstImage {
-        /// The ReplicationDestination.
-        destination: String,
-    },
-    /// What was published is no snapshot.
-    OtherImage {
-        /// The ReplicationDestination.
-        destination: String,
-        /// What it published; `kind/name`.
-        image: String,
-    },
-    /// The published snapshot is gone, or going.
-    ImageGone {
-        /// The ReplicationDestination.
-        destination: String,
-        /// The snapshot.
-        image: String,
-    },
-    /// No volume can be made from the snapshot yet; with the driver's error if there is one.
-    ImageReady {
-        /// The snapshot.
-        image: String,
-        /// `status.error.message`.
-        error: Option<String>,
-    },
-    /// The claim is smaller than any volume made from the image.
-    Larger {
-        /// The image.
-        image: String,
-        /// What the claim asks for.
-        request: String,
-        /// What the image needs.
-        needed: String,
-    },
-    /// There is no such StorageClass.
-    Class(String),
-    /// The StorageClass makes no volumes from snapshots.
-    OtherClass {
-        /// The StorageClass.
-        class: String,
-        /// Its provisioner.
-        provisioner: String,
-    },
-    /// The prime has had no volume for too long.
-    Provisioner {
-        /// The prime.
-        prime: String,
-    },
-    /// What has the prime's name was not made for the claim.
-    NotOurs {
-        /// The prime's name.
-        prime: String,
-        /// Whose it is.
-        owner: String,
-    },
-    /// The prime's volume belongs to another claim.
-    VolumeOfOther {
-        /// The volume.
-        volume: String,
-        /// That claim in words.
-        claim: String,
-    },
-}
-
 /// What to do now.
 #[must_use]
 pub fn plan(wish: &Population, seen: &Surroundings, now: Timestamp) -> Plan {
@@ -192,6 +127,10 @@ impl Draft {
 fn begin(draft: &mut Draft, wish: &Population, seen: &Surroundings, now: Timestamp) -> Result<Outcome, Outcome> {
     let node = node(draft, wish, &seen.class, now)?;
     let image = usable_image(draft, wish, seen, now)?;
+    if !image.marked && image.marks >= MOST_AT_A_TIME {
+        draft.wake_at = now.checked_add(TURN_RECHECK).ok();
+        return Err(Outcome::Waiting(Wait::Turn { image: image.name.clone() }));
+    }
     let hold = hold(image, Holder::Claim);
     if !image.marked || image.holders != hold {
         draft.push(FillStep::HoldImage { image: seen_image(image), holders: hold });

@@ -5,7 +5,8 @@
 
 use doppel_contract::Line;
 
-use super::plan::{Lost, Outcome, Plan, Wait};
+use super::plan::wait::Wait;
+use super::plan::{Lost, MOST_AT_A_TIME, Outcome, Plan};
 use crate::model::event::{Event, EventReason};
 use crate::model::name;
 use crate::model::population::Population;
@@ -65,6 +66,7 @@ fn waiting(wish: &Population, wait: &Wait) -> Event {
         Wait::FirstImage { .. } | Wait::ImageReady { .. } => {
             EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage
         }
+        Wait::Turn { .. } => EventReason::PopulatorQueued,
         Wait::Provisioner { .. } => EventReason::PersistentVolumeClaimNotBound,
         Wait::Elsewhere { .. }
         | Wait::OtherImage { .. }
@@ -105,6 +107,10 @@ fn note(wish: &Population, wait: &Wait) -> String {
             let because = error.as_ref().map_or_else(String::new, |error| format!(": {}", Line::new(error)));
             format!("waiting until VolumeSnapshot {image} is ready to use{because}")
         }
+        Wait::Turn { image } => format!(
+            "{MOST_AT_A_TIME} claims are being filled from VolumeSnapshot {image}, as many as may be at a time; this one follows \
+             by itself"
+        ),
         Wait::Larger { image, request, needed } => format!(
             "spec.resources.requests.storage: {request} is too small for VolumeSnapshot {image:?}, which needs {needed}; \
              delete the claim and make it anew with at least {needed}"

@@ -20,7 +20,7 @@ use crate::model::name;
 use crate::model::observed::{self, Claimed, Key, Observed, Ownership, Privilege};
 use crate::model::pod::MoverImage;
 use crate::model::replication::{
-    Direction, KeySource, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
+    Direction, KeySource, Meeting, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
 };
 use crate::population::observe::{claims_being_filled, marks};
 use crate::resources::secret::PSK_KEY;
@@ -34,15 +34,17 @@ pub async fn observe(client: &Client, image: &MoverImage, wish: &Replication) ->
     let reader = Reader { client, owner: &wish.owner };
     let Mover::RsyncTls(rsync) = &wish.mover;
     // An idle object needs nothing but what cleanup removes.
-    let (volumes, job, surroundings) = match &wish.phase {
+    let (volumes, (job, former_pods), surroundings) = match &wish.phase {
         Phase::Never => return Ok(Observed::default()),
         Phase::Idle { .. } => {
             let (volumes, job) = futures::try_join!(reader.volumes(wish), reader.job())?;
-            (volumes, job, Observed::default())
+            (volumes, (job, Vec::new()), Observed::default())
         }
-        Phase::Running(_) => futures::try_join!(reader.volumes(wish), reader.job(), reader.surroundings(rsync))?,
+        Phase::Running(_) => {
+            futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover), reader.surroundings(rsync))?
+        }
     };
-    let seen = Observed { job, ..merge(volumes, surroundings) };
+    let seen = Observed { job, former_pods, ..merge(volumes, surroundings) };
     if matches!(wish.phase, Phase::Running(_)) && is_yet_to_start(seen.job.as_ref()) {
         return reader.neighbours(wish, image, seen).await;
     }
@@ -161,12 +163,11 @@ impl Reader<'_> {
 
     async fn surroundings(&self, rsync: &RsyncTls) -> kube::Result<Observed> {
         let account = rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
-        let service = name::rsync_tls(self.owner);
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let (key, account, service, namespace) = futures::try_join!(
             self.key(&rsync.key),
             self.get::<ServiceAccount>(&account),
-            self.get::<Service>(&service),
+            self.service(rsync),
             namespaces.get_metadata(&self.owner.namespace),
         )?;
         let allows = |value: &String| value.eq_ignore_ascii_case("true");
@@ -187,6 +188,14 @@ impl Reader<'_> {
         })
     }
 
+    /// Who calls has no Service.
+    async fn service(&self, rsync: &RsyncTls) -> kube::Result<Option<Service>> {
+        match rsync.meeting {
+            Meeting::Listen(_) => self.get(&name::rsync_tls(self.owner)).await,
+            Meeting::Call { .. } => Ok(None),
+        }
+    }
+
     /// Reads the Secret, checks its key, and forgets it.
     async fn key(&self, source: &KeySource) -> kube::Result<Key> {
         let name = source.secret();
@@ -203,29 +212,51 @@ impl Reader<'_> {
         })
     }
 
+    /// The Job.
     async fn job(&self) -> kube::Result<Option<observed::Job>> {
         let Some(job) = self.get::<Job>(&name::rsync_tls(self.owner)).await? else {
             return Ok(None);
         };
-        // By UID: pods of a former Job of this name may still be there.
-        let selector = format!("batch.kubernetes.io/controller-uid={}", job.uid().unwrap_or_default());
-        let pods = self.api::<Pod>().list(&ListParams::default().labels(&selector)).await?;
-        let pod = mover::newest(&pods.items);
+        let pods = self.pods(&job.name_any()).await?;
+        let own: Vec<_> = pods.into_iter().filter(|pod| is_of(pod, &job)).collect();
+        Ok(Some(self.to_job(&job, &own)))
+    }
+
+    /// The Job, and the pods of former ones of its name that may still be at work: one that is deleted with its pod's grace period
+    /// still to go, or without its pod.
+    async fn movers(&self, mover: &Mover) -> kube::Result<(Option<observed::Job>, Vec<String>)> {
+        let name = name::rsync_tls(self.owner);
+        let job = self.get::<Job>(&name).await?;
+        // After the Job: of one that is deleted in between the pods are seen.
+        let pods = self.pods(&name).await?;
+        let (own, former): (Vec<_>, Vec<_>) =
+            pods.into_iter().partition(|pod| job.as_ref().is_some_and(|job| is_of(pod, job)));
+        let former = former.iter().filter(|pod| mover::is_at_work(pod, mover.name())).map(ResourceExt::name_any);
+        Ok((job.map(|job| self.to_job(&job, &own)), former.collect()))
+    }
+
+    async fn pods(&self, job: &str) -> kube::Result<Vec<Pod>> {
+        let selector = ListParams::default().labels(&format!("{}={job}", name::JOB_NAME_LABEL));
+        Ok(self.api::<Pod>().list(&selector).await?.items)
+    }
+
+    fn to_job(&self, job: &Job, pods: &[Pod]) -> observed::Job {
+        let pod = mover::newest(pods);
         let annotation = |key: &str| job.annotations().get(key).cloned().unwrap_or_default();
-        Ok(Some(observed::Job {
+        observed::Job {
             name: job.name_any(),
             uid: job.uid().unwrap_or_default(),
-            ownership: self.ownership(&job),
+            ownership: self.ownership(job),
             deleting: job.metadata.deletion_timestamp.is_some(),
             attempt: annotation(name::ATTEMPT_ANNOTATION).parse().unwrap_or(1),
             fingerprint: annotation(name::FINGERPRINT_ANNOTATION),
             start_fingerprint: annotation(name::START_ANNOTATION),
             parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
-            since: pod.map_or_else(|| created(&job), created),
+            since: pod.map_or_else(|| created(job), created),
             node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
             address: pod.and_then(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()),
-            mover: mover::state(&job, &pods.items),
-        }))
+            mover: mover::state(job, pods),
+        }
     }
 
     fn ownership(&self, object: &impl ResourceExt) -> Ownership {
@@ -317,6 +348,11 @@ impl Reader<'_> {
             service_type,
         }
     }
+}
+
+/// By UID: pods of a former Job of this name may still be there.
+fn is_of(pod: &Pod, job: &Job) -> bool {
+    pod.labels().get(name::JOB_UID_LABEL) == job.metadata.uid.as_ref()
 }
 
 fn created(object: &impl ResourceExt) -> Timestamp {

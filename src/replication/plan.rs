@@ -3,7 +3,7 @@
 //! A plan is level-based: it sees only the present, so it goes on from wherever a crash left the cluster. Stages push
 //! steps to a [`Draft`] and end the pass early with an [`Outcome`] when they have to wait.
 
-mod cleanup;
+pub mod cleanup;
 mod copy_trigger;
 mod destination;
 mod extra;
@@ -131,6 +131,11 @@ pub enum Wait {
         kind: &'static str,
         /// Its name.
         name: String,
+    },
+    /// A pod of a Job that was deleted still uses the volume.
+    FormerMover {
+        /// The pod.
+        pod: String,
     },
     /// The mover's container does not run yet; with the kubelet's or scheduler's reason if there is one.
     MoverStart {

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::model::event::EventReason;
 
-    const REASONS: [EventReason; 18] = [
+    const REASONS: [EventReason; 19] = [
         EventReason::TransferStarted,
         EventReason::TransferFailed,
         EventReason::VolumeSnapshotCreated,
@@ -67,6 +67,7 @@ mod tests {
         EventReason::VolSyncPopulatorPVCCreationError,
         EventReason::VolSyncPopulatorReplicationDestinationMissing,
         EventReason::VolSyncPopulatorReplicationDestinationNoLatestImage,
+        EventReason::PopulatorQueued,
         EventReason::VolSyncPopulatorError,
     ];
 

@@ -176,3 +176,47 @@ where
         })
     }
 }
+
+/// Remembers what is asked about single namespaces and objects. Lists and watches of the whole cluster are not.
+#[derive(Clone, Default)]
+pub(super) struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl Listener {
+    pub(super) fn client(&self, config: kube::Config) -> kube::Client {
+        ClientBuilder::try_from(config).unwrap().with_layer(self).build()
+    }
+
+    pub(super) fn heard(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl<S> Layer<S> for Listener {
+    type Service = ListenerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ListenerService { listener: self.clone(), inner }
+    }
+}
+
+pub(super) struct ListenerService<S> {
+    listener: Listener,
+    inner: S,
+}
+
+impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for ListenerService<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path().contains("/namespaces/") {
+            self.listener.0.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+        }
+        self.inner.call(request)
+    }
+}

@@ -38,8 +38,12 @@ impl Alone {
         Self { name, kubeconfig: up(name) }
     }
 
+    pub(super) async fn config(&self) -> kube::Config {
+        read(&self.kubeconfig).await
+    }
+
     pub(super) async fn client(&self) -> kube::Client {
-        kube::Client::try_from(read(&self.kubeconfig).await).unwrap()
+        kube::Client::try_from(self.config().await).unwrap()
     }
 }
 

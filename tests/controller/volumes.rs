@@ -1,5 +1,6 @@
 //! Volumes that others use, and what is agreed about them: pods, copy triggers, labels and notes on a real API server.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -16,7 +17,7 @@ use doppel::replication::{Context, reconcile};
 use doppel::resources::snapshot::VolumeSnapshot;
 
 use super::faults::Mortal;
-use super::world::World;
+use super::world::{COMPLETE, World};
 
 const JOB: &str = "volsync-rsync-tls-src-x";
 
@@ -258,4 +259,44 @@ async fn a_name_of_253_characters_is_replicated_both_ways() {
     world.create_object::<ReplicationDestination>(destination("one")).await;
     let operator = world.operator(&Mortal::immortal());
     world.until(&operator, is_idle::<ReplicationDestination>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mover_is_started_beside_the_pod_of_a_job_that_somebody_deleted() {
+    let mut world = World::new().await;
+    world.create_claim("data").await;
+    world.create_object::<ReplicationSource>(source("Direct")).await;
+    let operator = world.operator(&Mortal::immortal());
+    passes::<ReplicationSource>(&world, &operator, 3).await;
+    let former = world.api::<Job>().get(JOB).await.unwrap().uid().unwrap();
+    world.start_pod(&former).await;
+    passes::<ReplicationSource>(&world, &operator, 1).await;
+
+    // The Job is gone at once, its pod has its grace period.
+    world.delete::<Job>(JOB).await;
+    let object = passes::<ReplicationSource>(&world, &operator, 3).await;
+    assert!(world.api::<Job>().get_opt(JOB).await.unwrap().is_none(), "two movers would read one volume");
+    let expected = format!("Pod pod-{former} of a Job that was deleted still uses the volume");
+    assert!(message(&object).contains(&expected), "{}", message(&object));
+
+    world.delete::<Pod>(&format!("pod-{former}")).await;
+    world.until(&operator, is_idle::<ReplicationSource>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_image_is_taken_of_a_claim_that_was_deleted_while_its_mover_received() {
+    let mut world = World::new().await;
+    world.create_object::<ReplicationDestination>(destination("one")).await;
+    let operator = world.operator(&Mortal::immortal());
+    passes::<ReplicationDestination>(&world, &operator, 3).await;
+    let job = world.api::<Job>().get("volsync-rsync-tls-dst-x").await.unwrap();
+    world.finish_pod(&job.uid().unwrap(), 0, COMPLETE).await;
+    world.delete::<PersistentVolumeClaim>("volsync-x-dst").await;
+    world.drop_finalizers(&world.api::<PersistentVolumeClaim>(), "volsync-x-dst").await;
+    passes::<ReplicationDestination>(&world, &operator, 1).await;
+    assert_eq!(world.children().await, BTreeSet::from(["Service/volsync-rsync-tls-dst-x".to_owned()]));
+
+    let object = world.until(&operator, is_idle::<ReplicationDestination>).await;
+    assert_eq!(world.jobs.len(), 1, "another mover received all of it once more");
+    image(&object);
 }

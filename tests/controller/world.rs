@@ -203,7 +203,7 @@ impl World {
         for job in api.list(&ListParams::default()).await.unwrap() {
             let uid = job.uid().unwrap();
             if job.metadata.deletion_timestamp.is_some() {
-                self.drop_finalizers(&api, &job.name_any()).await;
+                self.drop_job_finalizers(&job.name_any()).await;
             } else if self.jobs.insert(uid.clone()) {
                 self.finish_pod(&uid, 0, COMPLETE).await;
             }
@@ -235,7 +235,10 @@ impl World {
     }
 
     async fn create_pod(&self, job_uid: &str, phase: &str, state: &Value) {
-        let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "app.kubernetes.io/created-by": "volsync"});
+        let jobs = self.api::<Job>().list(&ListParams::default()).await.unwrap();
+        let job = jobs.iter().find(|job| job.metadata.uid.as_deref() == Some(job_uid)).unwrap().name_any();
+        let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "batch.kubernetes.io/job-name": job,
+            "app.kubernetes.io/created-by": "volsync"});
         let name = format!("pod-{job_uid}");
         self.create::<Pod>(json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
@@ -248,8 +251,13 @@ impl World {
         self.api::<Pod>().patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
-    /// What the garbage collector does when the pods of a deleted Job are gone.
+    /// What the garbage collector does with a Job that is deleted with its pods: they go first.
     pub(super) async fn drop_job_finalizers(&self, name: &str) {
+        let own = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
+        for pod in self.api::<Pod>().list(&own).await.unwrap() {
+            let at_once = DeleteParams::default().grace_period(0);
+            self.api::<Pod>().delete(&pod.name_any(), &at_once).await.unwrap();
+        }
         self.drop_finalizers(&self.api::<Job>(), name).await;
     }
 
@@ -258,7 +266,7 @@ impl World {
         self.api::<K>().patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
-    async fn drop_finalizers<K>(&self, api: &Api<K>, name: &str)
+    pub(super) async fn drop_finalizers<K>(&self, api: &Api<K>, name: &str)
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {

@@ -44,6 +44,7 @@ fn image() -> Image {
         error: None,
         restore_size: Some(text("2Gi")),
         marked: false,
+        marks: 0,
         holders: BTreeSet::new(),
         standing: standing(Upkeep::Ours, true),
         is_promised: false,
@@ -344,4 +345,16 @@ fn a_filled_claim_is_finished_once() {
     check(&filled(), &done, &[], &Outcome::Underway);
     let going = under_way(Prime { deleting: true, ..lost() });
     check(&filled(), &Surroundings { marked: vec![], ..going }, &[], &Outcome::Underway);
+}
+
+#[test]
+fn a_claim_waits_while_as_many_as_may_be_are_filled_from_its_image() {
+    let seen = |image| Surroundings { image: Some(image), ..published() };
+    let full = || Image { marks: MOST_AT_A_TIME, ..image() };
+    let waits = plan(&wish(), &seen(full()), now());
+    assert_eq!(waits.outcome, Outcome::Waiting(Wait::Turn { image: text("i") }));
+    assert!(waits.steps.is_empty() && waits.wake_at.is_some());
+    for begins in [Image { marks: MOST_AT_A_TIME - 1, ..image() }, Image { marked: true, ..full() }] {
+        assert!(matches!(plan(&wish(), &seen(begins), now()).outcome, Outcome::Begun { .. }));
+    }
 }

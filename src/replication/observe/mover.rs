@@ -40,6 +40,13 @@ pub(super) fn newest(pods: &[Pod]) -> Option<&Pod> {
     pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
+/// Whether a pod's mover may still read or write. Its container has ended before its phase says so.
+pub(super) fn is_at_work(pod: &Pod, container: &str) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let has_ended = || container_status(pod, Some(container)).and_then(container_end).is_some();
+    !matches!(phase, Some("Succeeded" | "Failed")) && !has_ended()
+}
+
 fn container_end(status: &ContainerStatus) -> Option<MoverEnd> {
     Some(to_end(status.state.as_ref()?.terminated.as_ref()?))
 }

@@ -1,8 +1,10 @@
 //! What an iteration leaves behind is removed, and nothing else.
 
+use jiff::Timestamp;
+
 use super::{Draft, mover};
-use crate::model::observed::{Claim, Claimed, Observed, Ownership, Snapshot};
-use crate::model::replication::{Direction, Image, Lifetime, Replication, Target};
+use crate::model::observed::{Child, Claim, Claimed, Observed, Ownership, Snapshot};
+use crate::model::replication::{Direction, Image, Lifetime, Phase, Replication, Target};
 use crate::model::step::{Doomed, Step};
 
 /// Steps that remove what the last iteration left. What is already being deleted needs none.
@@ -14,23 +16,38 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
         draft.push(mover::stop(job));
     }
     let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
-    let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim));
+    let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim) && !is_younger(wish, claim.created));
     for claim in copy.chain(target) {
         if claim.ownership == Ownership::Ours && !claim.deleting {
             draft.push(Step::DeleteClaim(Doomed { name: claim.name.clone(), uid: claim.uid.clone() }));
         }
     }
     if let Some(claim) = &seen.claim
+        && matches!(wish.direction, Direction::Destination { .. })
         && claim.noted_image.is_some()
         && !claim.deleting
     {
         draft.push(Step::ForgetNotedImage { claim: claim.name.clone() });
     }
     for snapshot in &seen.snapshots {
-        if is_current(wish, snapshot) && snapshot.claimed != Claimed::ByUser {
+        // One that a user keeps is given up, and nothing is lost by that.
+        if snapshot.claimed != Claimed::ByUser && (is_current(wish, snapshot) || is_younger(wish, snapshot.created)) {
             continue;
         }
         retire(draft, snapshot);
+    }
+}
+
+/// Whether [`steps`] may be about this child of an idle object, whatever state it is in.
+#[must_use]
+pub fn concerns(wish: &Replication, child: &Child) -> bool {
+    match (child, &wish.direction) {
+        (Child::Job, _) | (Child::Claim { .. }, Direction::Source { .. }) => true,
+        (Child::Claim { name }, Direction::Destination { target, .. }) => {
+            let is_temporary = matches!(target, Target::Dynamic { lifetime: Lifetime::Temporary, .. });
+            is_temporary && wish.image != Some(Image::Claim(name.clone()))
+        }
+        (Child::Snapshot { name, taken }, _) => *taken || wish.image != Some(Image::Snapshot(name.clone())),
     }
 }
 
@@ -43,6 +60,15 @@ pub(super) fn release_kept(draft: &mut Draft, seen: &Observed) {
         if snapshot.claimed == Claimed::ByUser && !in_use.contains(&&snapshot.uid) {
             retire(draft, snapshot);
         }
+    }
+}
+
+/// Whether a destination's claim or snapshot is younger than the last synchronization that this pass knows of. Then there has been
+/// another one: the pass was held up after it had read the object, and another operator acts by now. It may be that one's image.
+fn is_younger(wish: &Replication, created: Timestamp) -> bool {
+    match (&wish.direction, &wish.phase) {
+        (Direction::Destination { .. }, Phase::Idle { last_sync, .. }) => created > *last_sync,
+        _ => false,
     }
 }
 

@@ -37,6 +37,7 @@ fn advance(
             Ok(Outcome::Completed { image: None, end: Some(end) })
         }
         Direction::Destination { target, publish } => {
+            destination::require_receiver(draft, seen)?;
             let volume = destination::claim(draft, wish, seen, target, now)?;
             let end = if destination::image_is_begun(seen) {
                 seen.job.as_ref().and_then(mover::end_of)

@@ -24,6 +24,11 @@ pub(super) fn start(
         draft.wake(next);
         return Outcome::BackingOff;
     }
+    if let Some(pod) = seen.former_pods.first() {
+        // One of VolSync's, or one whose labels a user chose, is not watched.
+        draft.wake(now + UNWATCHED_RECHECK);
+        return Outcome::Waiting(Wait::FormerMover { pod: pod.clone() });
+    }
     let placement = match place(draft, wish, seen, now) {
         Ok(placement) => placement,
         Err(outcome) => return outcome,

@@ -2,6 +2,7 @@
 
 mod copy_trigger;
 mod deadlines;
+mod former;
 mod place;
 mod placement;
 mod property;

@@ -219,7 +219,7 @@ fn reason(wait: &Wait) -> ReadyReason {
         Wait::Queued(_) => ReadyReason::Queued,
         Wait::SnapshotReady { .. } => ReadyReason::WaitingForSnapshot,
         Wait::CopyTrigger { .. } => ReadyReason::WaitingForCopyTrigger,
-        Wait::Gone { .. } => ReadyReason::WaitingForRemoval,
+        Wait::Gone { .. } | Wait::FormerMover { .. } => ReadyReason::WaitingForRemoval,
         Wait::MoverStart { .. } => ReadyReason::WaitingForMover,
         Wait::ClaimInUse { .. } | Wait::UserUnscheduled { .. } | Wait::ClaimsApart(_) => ReadyReason::WaitingForVolume,
         Wait::Mover { .. } => ReadyReason::MoverRunning,
@@ -235,6 +235,9 @@ fn remedy(wait: &Wait, wish: &Replication, status: &Status) -> String {
         Wait::Queued(_) => "; it begins by itself when it is its turn".to_owned(),
         Wait::CopyTrigger { .. } | Wait::ClaimInUse { .. } | Wait::ClaimsApart(_) => String::new(),
         Wait::Gone { kind, name } => format!("; if that takes long, see what finalizers {kind} {name} has"),
+        Wait::FormerMover { pod } => {
+            format!("; if that takes long, kubectl describe pod {pod} shows why, and kubectl delete pod {pod} ends it")
+        }
         Wait::MoverStart { job, .. } => {
             format!("; if that takes long, kubectl describe pod -l batch.kubernetes.io/job-name={job} shows why")
         }

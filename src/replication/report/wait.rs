@@ -34,6 +34,11 @@ pub(super) fn what(wait: &Wait, role: Role) -> String {
             name::COPY_TRIGGER_ANNOTATION
         ),
         Wait::Gone { kind, name } => format!("waiting until the former {kind} {name} is gone"),
+        Wait::FormerMover { pod } => {
+            format!(
+                "Pod {pod} of a Job that was deleted still uses the volume; the mover starts when that pod has ended"
+            )
+        }
         Wait::MoverStart { job, placement, reason } => {
             let place = placement.as_ref().map_or_else(String::new, |Placement { node, pod, .. }| {
                 format!(" on node {node}, where Pod {pod} uses its volume")

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::world::{World, at, claim, destination, iteration_after, snapshot, source};
 use crate::model::observed::{
-    Claim, ClaimUser, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Sharing, Snapshot,
+    Child, Claim, ClaimUser, Claimed, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Sharing, Snapshot,
 };
 use crate::model::replication::{Direction, Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target};
 use crate::model::step::Step;
+use crate::replication::plan::cleanup::concerns;
 use crate::replication::plan::plan;
 
 fn ownership() -> impl Strategy<Value = Ownership> {
@@ -72,6 +73,7 @@ prop_compose! {
         job in proptest::option::of((ownership(), mover(), any::<bool>(), prop_oneof![Just(""), Just("former")])),
         modes in prop_oneof![Just("ReadWriteOnce"), Just("ReadWriteOncePod"), Just("ReadWriteMany"), Just("ReadOnlyMany")],
         users in proptest::collection::vec(user(), 0..4),
+        former_pods in proptest::collection::vec(Just("former-pod".to_owned()), 0..2),
         key in prop_oneof![Just(Key::Absent), Just(Key::Valid), Just(Key::Malformed("bad".to_owned()))],
     ) -> Observed {
         let mut world = World::new();
@@ -84,7 +86,7 @@ prop_compose! {
         }
         let snapshots = others.into_iter().chain([copy_snapshot.clone(), image.clone()]).flatten().collect();
         let claim = claim.map(|claim| Claim { access_modes: vec![modes.to_owned()], ..claim });
-        Observed { claim, copy_claim, copy_snapshot, image, snapshots, key, users, ..world.0 }
+        Observed { claim, copy_claim, copy_snapshot, image, snapshots, key, users, former_pods, ..world.0 }
     }
 }
 
@@ -116,7 +118,7 @@ prop_compose! {
         wish.phase = match phase {
             0 => Phase::Never,
             1 => Phase::Running(iteration_after(failed, None)),
-            _ => Phase::Idle { last_sync: at("2026-11-23T09:00:00Z"), last_manual: None },
+            _ => Phase::Idle { last_sync: at("2026-11-23T10:00:25Z"), last_manual: None },
         };
         wish
     }
@@ -167,7 +169,7 @@ proptest! {
     fn a_plan_never_starts_a_mover_beside_another(wish in wish(), seen in observed()) {
         let plan = plan(&wish, &seen, at("2026-11-23T10:00:30Z"));
         let starts = plan.steps.iter().filter(|step| matches!(step, Step::StartMover(_))).count();
-        prop_assert!(starts == 0 || (starts == 1 && seen.job.is_none()));
+        prop_assert!(starts == 0 || (starts == 1 && seen.job.is_none() && seen.former_pods.is_empty()));
     }
 
     #[test]
@@ -184,6 +186,28 @@ proptest! {
                 let node = run.placement.as_ref().map(|placement| placement.node.clone());
                 prop_assert!(node.is_some() && nodes.contains(&&node), "{node:?} is none of {nodes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn cleanup_is_about_no_child_that_does_not_concern_it(wish in wish(), seen in observed()) {
+        let phase = Phase::Idle { last_sync: at("2026-11-23T10:00:25Z"), last_manual: None };
+        let wish = Replication { phase, ..wish };
+        // Copies are a source's.
+        let is_source = matches!(wish.direction, Direction::Source { .. });
+        let seen = Observed { copy_claim: seen.copy_claim.filter(|_| is_source), ..seen };
+        let is_ours = |ownership: &Ownership| *ownership == Ownership::Ours;
+        let job = seen.job.iter().filter(|job| is_ours(&job.ownership)).map(|_| Child::Job);
+        let claims = seen.claim.iter().chain(&seen.copy_claim).filter(|claim| is_ours(&claim.ownership));
+        let claims = claims.map(|claim| Child::Claim { name: claim.name.clone() });
+        let snapshots = seen.snapshots.iter().filter(|snapshot| is_ours(&snapshot.ownership));
+        let snapshots = snapshots.map(|snapshot| Child::Snapshot {
+            name: snapshot.name.clone(),
+            taken: snapshot.claimed == Claimed::ByUser,
+        });
+        if !job.chain(claims).chain(snapshots).any(|child| concerns(&wish, &child)) {
+            let plan = plan(&wish, &seen, at("2026-11-23T10:00:30Z"));
+            prop_assert!(plan.steps.is_empty(), "{:?}", plan.steps);
         }
     }
 

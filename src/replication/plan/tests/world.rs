@@ -191,6 +191,19 @@ impl World {
         self
     }
 
+    pub(super) fn with_former_pod(mut self, pod: &str) -> Self {
+        self.0.former_pods.push(pod.to_owned());
+        self
+    }
+
+    /// The claim, made at this time.
+    pub(super) fn with_claim_made(mut self, time: &str) -> Self {
+        if let Some(claim) = &mut self.0.claim {
+            claim.created = at(time);
+        }
+        self
+    }
+
     /// The Job that a plan in this world would start, in this state.
     pub(super) fn with_mover(mut self, wish: &Replication, mover: MoverState) -> Self {
         let mut unpaused = wish.clone();

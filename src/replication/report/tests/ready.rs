@@ -218,6 +218,7 @@ fn every_wait_says_what_for_and_what_to_do() {
         ),
         (Wait::CopyTrigger { claim: claim() }, ReadyReason::WaitingForCopyTrigger, "has a new value"),
         (Wait::Gone { kind: "Job", name: job() }, ReadyReason::WaitingForRemoval, "finalizers Job j has"),
+        (Wait::FormerMover { pod: "p".to_owned() }, ReadyReason::WaitingForRemoval, "kubectl delete pod p ends it"),
         (
             Wait::MoverStart { job: job(), placement: None, reason: None },
             ReadyReason::WaitingForMover,

@@ -1,0 +1,79 @@
+//! What movers of Jobs that somebody deleted may still do, and claims that are not those that a mover wrote to.
+
+use doppel_contract::Verdict;
+use jiff::SignedDuration;
+
+use super::world::{BEGAN, World, destination, source};
+use super::{NOW, idle, names, now, running};
+use crate::model::observed::{Claimed, MoverState, Ownership};
+use crate::model::replication::{Direction, Image, Lifetime, Pace, Publish, SourceCopy, Target};
+use crate::model::step::Step;
+use crate::replication::plan::{Outcome, Wait, plan};
+
+fn publishing() -> Publish {
+    Publish::Snapshot { class: None }
+}
+
+#[test]
+fn no_mover_is_started_beside_the_pod_of_a_job_that_was_deleted() {
+    for (wish, pace) in [
+        (running(source(SourceCopy::Direct)), Pace::Running),
+        (running(source(SourceCopy::Direct)), Pace::Paused),
+        (running(destination(publishing())), Pace::Running),
+    ] {
+        let mut wish = wish;
+        wish.pace = pace;
+        let world = World::new().with_surroundings(&wish);
+        let waits = plan(&wish, &world.clone().with_former_pod("mover-abcde").0, now());
+        assert_eq!(waits.outcome, Outcome::Waiting(Wait::FormerMover { pod: "mover-abcde".to_owned() }));
+        assert!(waits.steps.is_empty(), "{:?}", names(&waits));
+        assert_eq!(waits.wake_at, Some(now() + SignedDuration::from_secs(15)), "not every pod is watched");
+        let starts = plan(&wish, &world.0, now());
+        assert!(matches!(starts.steps.last(), Some(Step::StartMover(_))), "{:?}", names(&starts));
+    }
+}
+
+#[test]
+fn a_mover_goes_on_beside_the_pod_of_a_former_job_that_is_seen_late() {
+    let wish = running(source(SourceCopy::Direct));
+    let world = World::new().with_surroundings(&wish).with_mover(&wish, MoverState::Running);
+    let goes_on = plan(&wish, &world.with_former_pod("mover-abcde").0, now());
+    assert!(matches!(goes_on.outcome, Outcome::Waiting(Wait::Mover { .. })), "{:?}", goes_on.outcome);
+}
+
+#[test]
+fn what_a_mover_received_in_a_claim_that_is_gone_or_was_made_again_is_received_anew() {
+    let wish = running(destination(publishing()));
+    let world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+    assert_eq!(names(&plan(&wish, &world.0, now())), ["create VolumeSnapshot volsync-rd-dst-20261123100000"]);
+    for changed in [world.clone().without_claim(), world.clone().with_claim_made(NOW)] {
+        let again = plan(&wish, &changed.0, now());
+        assert_eq!(names(&again), ["delete Job volsync-rsync-tls-src-rs"]);
+        assert!(matches!(again.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{:?}", again.outcome);
+    }
+    // Its snapshot was taken before: that is what was received.
+    let begun = world.with_claim_made(NOW).with_image(true);
+    assert!(matches!(plan(&wish, &begun.0, now()).outcome, Outcome::Completed { .. }));
+}
+
+#[test]
+fn a_job_that_is_not_ours_is_left_alone_though_the_claim_is_gone() {
+    let wish = running(destination(publishing()));
+    let world = World::new().with_surroundings(&wish).with_job(Ownership::Nobody, 1, MoverState::Running);
+    assert!(
+        plan(&wish, &world.without_claim().0, now()).steps.iter().all(|step| !matches!(step, Step::StopMover { .. }))
+    );
+}
+
+/// It was held up after it had read the object, and another operator has synchronized since then.
+#[test]
+fn a_pass_that_knows_nothing_of_the_last_synchronization_removes_nothing_of_it() {
+    let mut wish = destination(publishing());
+    let Direction::Destination { target: Target::Dynamic { lifetime, .. }, .. } = &mut wish.direction else { panic!() };
+    *lifetime = Lifetime::Temporary;
+    wish.image = Some(Image::Snapshot("former".to_owned()));
+    let world = World::new().with_claim_of(Ownership::Ours).with_snapshot("latest", Claimed::Free);
+    let cleaned = |last_sync: &str| names(&plan(&idle(wish.clone(), last_sync, None), &world.0, now()));
+    assert_eq!(cleaned(BEGAN).len(), 2, "of what was made before it, as always");
+    assert_eq!(cleaned("2026-11-23T09:59:59Z"), Vec::<String>::new());
+}

@@ -1,0 +1,287 @@
+//! A long random run: two operators at once, restarted now and then, work on objects that users make, change and delete, while
+//! between any two of their requests others act, requests are refused, and answers are lost. After every step it is checked on
+//! the API server that nothing is wrong ([`invariants`]).
+//!
+//! Every hundred steps it becomes calm: the watches of an operator as it runs in a cluster, cut and told that they are too old
+//! over and over, bring everything to its end; then everything is deleted, and nothing may be left.
+//!
+//! The API server is a real one, without a kubelet and without controllers. What those write is written by [`cluster`], as
+//! honestly as is needed here: it says what it stands in for.
+//!
+//! One seed gives one sequence of throws. What these meet also depends on how fast the API server answers, so that a seed finds
+//! again most of what it found, and not everything.
+
+mod calm;
+mod chaos;
+mod cluster;
+mod collector;
+mod dice;
+mod invariants;
+mod nodes;
+mod people;
+mod state;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use tokio::sync::watch;
+
+use doppel::api::destination::ReplicationDestination;
+use doppel::api::source::ReplicationSource;
+use doppel::args::{Command, OperatorArgs, Typed};
+use doppel::model::pod::MoverImage;
+use doppel::model::policy::Policy;
+use doppel::population;
+use doppel::replication::queue::Queue;
+use doppel::replication::{self, Context};
+use doppel::telemetry::events::Events;
+use doppel::telemetry::metrics::Metrics;
+
+use self::chaos::{Chaos, Mode};
+use self::cluster::Cluster;
+use self::dice::Dice;
+use self::invariants::Invariants;
+use self::state::State;
+use super::server::Alone;
+
+/// Steps of `make test`. DOPPEL_RANDOM_STEPS gives another number, DOPPEL_RANDOM_SEED another run.
+const STEPS: u64 = 300;
+const SEED: u64 = 20_261_129;
+/// Steps between two calms.
+const STORM: u64 = 100;
+/// How long a calm may take. It takes seconds.
+const CALM: Duration = Duration::from_secs(90);
+
+/// What an operator is asked to look at: in each namespace a pair of replications, and claims that are filled from its image.
+const OBJECTS: [(&str, &str); 4] = [
+    ("ReplicationSource", "a"),
+    ("ReplicationDestination", "a"),
+    ("PersistentVolumeClaim", "p"),
+    ("PersistentVolumeClaim", "q"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_happens_in_whatever_order_no_invariant_is_broken() {
+    let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let (seed, steps) = (number("DOPPEL_RANDOM_SEED", SEED), number("DOPPEL_RANDOM_STEPS", STEPS));
+    let server = Alone::up("random");
+    let stage = Stage::new(&server, seed).await;
+    let begin = Instant::now();
+    for step in 1..=steps {
+        stage.step().await;
+        stage.check(seed, step).await;
+        if step % STORM == 0 || step == steps {
+            stage.calm(&server, seed, step).await;
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    eprintln!("{steps} steps of seed {seed} in {seconds:.0} s: {}", stage.cluster.lock().await.summary());
+}
+
+/// All that acts.
+struct Stage {
+    config: kube::Config,
+    namespaces: [String; 2],
+    dice: Mutex<Dice>,
+    cluster: tokio::sync::Mutex<Cluster>,
+    operators: Mutex<[Operator; 2]>,
+    /// Which of them was last told to pass.
+    acting: AtomicUsize,
+    is_interrupted: AtomicBool,
+    invariants: Mutex<Invariants>,
+    history: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+struct Operator {
+    replication: Arc<Context>,
+    population: Arc<population::Context>,
+    chaos: Chaos,
+}
+
+impl Operator {
+    fn start(config: &kube::Config, seed: u64) -> Self {
+        let chaos = Chaos::new(seed);
+        let client = chaos.client(config.clone());
+        let image =
+            MoverImage { reference: "mover:1".to_owned(), namespace: "default".to_owned(), pull_secrets: Vec::new() };
+        let events = Events::new(client.clone(), "random".to_owned());
+        let (queue, _) = Queue::new(Policy::default(), Metrics::default());
+        let context = Context::new(client.clone(), image.clone(), events.clone(), (Metrics::default(), queue));
+        let population = population::Context::new(client, image, events);
+        Self { replication: Arc::new(context), population: Arc::new(population), chaos }
+    }
+}
+
+impl Stage {
+    async fn new(server: &Alone, seed: u64) -> Arc<Self> {
+        let config = server.config().await;
+        let mut dice = Dice::new(seed);
+        let namespaces = ["random-1".to_owned(), "random-2".to_owned()];
+        let cluster = Cluster::new(server.client().await, namespaces.clone(), dice.throw()).await;
+        let operators = [Operator::start(&config, dice.throw()), Operator::start(&config, dice.throw())];
+        let stage = Arc::new(Self {
+            config,
+            namespaces,
+            dice: Mutex::new(dice),
+            cluster: tokio::sync::Mutex::new(cluster),
+            operators: Mutex::new(operators),
+            acting: AtomicUsize::new(0),
+            is_interrupted: AtomicBool::new(false),
+            invariants: Mutex::default(),
+            history: Mutex::default(),
+        });
+        for operator in &*stage.operators.lock().unwrap() {
+            operator.chaos.on(&stage);
+        }
+        stage
+    }
+
+    /// Something happens, and operators look at something.
+    async fn step(self: &Arc<Self>) {
+        if self.below(20) == 0 {
+            self.restart();
+        }
+        self.act().await;
+        for _ in 0..2 {
+            let which = self.below(2);
+            self.acting.store(which, Ordering::SeqCst);
+            self.pass(which).await;
+        }
+    }
+
+    /// Something happens between two requests of an operator, and nothing in between of that.
+    async fn interrupt(self: Arc<Self>) {
+        if self.is_interrupted.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.note("... meanwhile".to_owned());
+        // Now and then the operator is held up for long.
+        let acts = if self.below(8) == 0 { 30 } else { 1 + self.below(3) };
+        for _ in 0..acts {
+            if self.below(4) == 0 {
+                self.pass(1 - self.acting.load(Ordering::SeqCst)).await;
+            } else {
+                self.act().await;
+            }
+        }
+        self.note("... goes on".to_owned());
+        self.is_interrupted.store(false, Ordering::SeqCst);
+    }
+
+    async fn act(&self) {
+        let told = self.cluster.lock().await.act().await;
+        self.note(told);
+    }
+
+    /// One pass of this operator over one object.
+    async fn pass(&self, which: usize) {
+        let operator = self.operators.lock().unwrap()[which].clone();
+        let namespace = &self.namespaces[self.below(2)];
+        let (kind, name) = OBJECTS[self.below(OBJECTS.len())];
+        self.note(format!("operator {which} passes {kind} {namespace}/{name}"));
+        operator.chaos.work_in(Some(namespace));
+        match kind {
+            "ReplicationSource" => {
+                let object = ReplicationSource { metadata: named(namespace, name), ..ReplicationSource::default() };
+                let _ = replication::reconcile(Arc::new(object), operator.replication).await;
+            }
+            "ReplicationDestination" => {
+                let metadata = named(namespace, name);
+                let object = ReplicationDestination { metadata, ..ReplicationDestination::default() };
+                let _ = replication::reconcile(Arc::new(object), operator.replication).await;
+            }
+            _ => {
+                let metadata = named(namespace, name);
+                let claim = PersistentVolumeClaim { metadata, ..PersistentVolumeClaim::default() };
+                let _ = population::reconcile(Arc::new(claim), operator.population).await;
+            }
+        }
+    }
+
+    /// An operator forgets all that it knew.
+    fn restart(self: &Arc<Self>) {
+        let which = self.below(2);
+        let operator = Operator::start(&self.config, self.dice.lock().unwrap().throw());
+        operator.chaos.on(self);
+        let former = std::mem::replace(&mut self.operators.lock().unwrap()[which], operator);
+        self.invariants.lock().unwrap().note_trespasses(former.chaos.trespasses());
+        self.note(format!("operator {which} is restarted"));
+    }
+
+    /// Fails if an invariant is broken.
+    async fn check(&self, seed: u64, step: u64) {
+        let mut cluster = self.cluster.lock().await;
+        cluster.notice().await;
+        let state = State::read(&cluster.client).await;
+        let mut invariants = self.invariants.lock().unwrap();
+        for operator in &*self.operators.lock().unwrap() {
+            invariants.note_trespasses(operator.chaos.trespasses());
+        }
+        let broken = invariants.check(&state, &cluster);
+        let history = self.history.lock().unwrap();
+        let latest = history[history.len().saturating_sub(60)..].join("\n  ");
+        assert!(broken.is_empty(), "seed {seed}, step {step}: {broken:#?}\nwhat happened before:\n  {latest}");
+    }
+
+    /// Users put right what they did and want one synchronization more; everything comes to its end; everything is deleted.
+    async fn calm(self: &Arc<Self>, server: &Alone, seed: u64, step: u64) {
+        self.note("it becomes calm".to_owned());
+        self.cluster.lock().await.put_right().await;
+        let chaos = Chaos::new(seed.wrapping_add(step));
+        chaos.set(Mode::Cuts);
+        let (stop, stopped) = watch::channel(false);
+        let client = chaos.client(server.config().await);
+        let args = operator_args();
+        let controllers = tokio::spawn(async move {
+            doppel::operator::controllers(client, &args, Metrics::default(), stopped).await;
+        });
+        self.until(seed, step, "everything is synchronized", async |cluster| cluster.unsettled().await).await;
+        self.cluster.lock().await.delete_everything().await;
+        self.until(seed, step, "nothing is left", async |cluster| cluster.left_over().await).await;
+        stop.send_replace(true);
+        controllers.await.unwrap();
+        self.invariants.lock().unwrap().forget();
+    }
+
+    /// Lets the cluster act until nothing is missing.
+    async fn until(&self, seed: u64, step: u64, what: &str, missing: impl AsyncFn(&mut Cluster) -> Vec<String>) {
+        let begin = Instant::now();
+        loop {
+            self.cluster.lock().await.act_calmly().await;
+            self.check(seed, step).await;
+            let missing = missing(&mut *self.cluster.lock().await).await;
+            if missing.is_empty() {
+                return;
+            }
+            assert!(begin.elapsed() < CALM, "seed {seed}, calm after step {step}, until {what}: {missing:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        self.dice.lock().unwrap().below(bound)
+    }
+
+    fn note(&self, what: String) {
+        self.history.lock().unwrap().push(what);
+    }
+}
+
+fn named(namespace: &str, name: &str) -> kube::core::ObjectMeta {
+    kube::core::ObjectMeta {
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..kube::core::ObjectMeta::default()
+    }
+}
+
+fn operator_args() -> OperatorArgs {
+    match Typed::parse_from(["doppel", "operator", "--mover-image", "mover:1", "--identity", "calm"]).command {
+        Command::Operator(args) => *args,
+        Command::Crds => unreachable!("it was told to operate"),
+    }
+}
