@@ -38,3 +38,18 @@ impl Error {
         Self { kind, operation: operation.into(), source: source.into() }
     }
 }
+
+/// What is said of an object that is larger than [`LARGEST_OBJECT`](crate::LARGEST_OBJECT).
+pub(crate) fn too_large() -> String {
+    format!("is larger than {} MiB, which no object of a repository is", crate::LARGEST_OBJECT >> 20)
+}
+
+/// Whether an object of `size` bytes has `length` of them from `offset` on.
+pub(crate) fn check_range(name: &str, size: u64, offset: u64, length: usize) -> Result<(), Error> {
+    let end = offset.checked_add(length as u64);
+    if end.is_some_and(|end| end <= size) {
+        return Ok(());
+    }
+    let why = format!("has {size} bytes, and {length} were to be read from byte {offset} on");
+    Err(Error::new(Kind::Truncated, format!("reading {name}"), why))
+}

@@ -3,10 +3,14 @@
 //! An engine sees only [`Storage`]; how a service is reached, what is tried again and for how long is decided here.
 
 mod error;
+pub mod folder;
 
 pub use error::{Error, Kind};
 
 use bytes::Bytes;
+
+/// No object is read that is larger, in bytes: restic's packs have at most 128 MiB, and a store may lie.
+pub const LARGEST_OBJECT: u64 = 256 << 20;
 
 /// One object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub trait Storage: Send + Sync {
     /// The whole content of an object.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none of that name.
+    /// [`Kind::NotFound`] if there is none of that name. One that is larger than [`LARGEST_OBJECT`] is not read.
     fn read(&self, name: &str) -> Result<Bytes, Error>;
 
     /// `length` bytes from `offset` on, never fewer.
