@@ -37,11 +37,21 @@ impl Error {
     pub fn new(kind: Kind, operation: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind, operation: operation.into(), source: source.into() }
     }
+
+    /// What kept it from being done, without the operation.
+    pub(crate) fn reason(&self) -> String {
+        self.source.to_string()
+    }
 }
 
 /// What is said of an object that is larger than [`LARGEST_OBJECT`](crate::LARGEST_OBJECT).
 pub(crate) fn too_large() -> String {
     format!("is larger than {} MiB, which no object of a repository is", crate::LARGEST_OBJECT >> 20)
+}
+
+/// What is said of a listing that is longer than [`MOST_OBJECTS`](crate::MOST_OBJECTS).
+pub(crate) fn too_many() -> String {
+    format!("has more than {} objects, which no repository has", crate::MOST_OBJECTS)
 }
 
 /// Whether an object of `size` bytes has `length` of them from `offset` on.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::{Error, Kind, LARGEST_OBJECT, Object, Storage};
+use crate::{Error, Kind, LARGEST_OBJECT, MOST_OBJECTS, Object, Storage};
 
 /// Within the names of files that are not finished; restic's own have it too. Such a file is no object.
 const UNFINISHED: &str = "-tmp-";
@@ -71,7 +71,7 @@ impl Folder {
             };
         };
         for name in missing.into_iter().rev() {
-            folder = make_folder(folder, Path::new(name), mode)?;
+            folder = make_folder(&folder, Path::new(name), mode)?;
         }
         Ok(self.hold(folder))
     }
@@ -85,7 +85,7 @@ impl Folder {
         }
         let mut folder = open_folder(root, Path::new("."), BENEATH)?;
         for name in parents.split('/') {
-            folder = make_folder(folder, Path::new(name), mode)?;
+            folder = make_folder(&folder, Path::new(name), mode)?;
         }
         Ok(folder)
     }
@@ -140,6 +140,9 @@ impl Folder {
             let name = if name == "." { own.to_owned() } else { format!("{name}/{own}") };
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Directory => folders.push(name),
+                FileType::RegularFile if objects.len() >= MOST_OBJECTS => {
+                    return Err(io::Error::other(crate::error::too_many()));
+                }
                 FileType::RegularFile => {
                     objects.push(Object { name, size: u64::try_from(status.st_size).unwrap_or(0) });
                 }
@@ -164,9 +167,7 @@ impl Folder {
             Some(Errno::STALE | Errno::TIMEDOUT | Errno::NOTCONN | Errno::HOSTDOWN) => {
                 Error::new(Kind::Unreachable, operation, error)
             }
-            Some(Errno::LOOP | Errno::XDEV) => {
-                Error::new(Kind::Other, operation, format!("{error}; {LINKS}"))
-            }
+            Some(Errno::LOOP | Errno::XDEV) => Error::new(Kind::Other, operation, format!("{error}; {LINKS}")),
             _ => Error::new(Kind::Other, operation, error),
         }
     }
@@ -231,13 +232,13 @@ fn open_folder(at: impl AsFd, path: &Path, resolve: ResolveFlags) -> io::Result<
 }
 
 /// The folder `name` in `parent`, which is made unless somebody else was faster.
-fn make_folder(parent: OwnedFd, name: &Path, mode: Mode) -> io::Result<OwnedFd> {
-    match rustix::fs::mkdirat(&parent, name, mode) {
-        Ok(()) => make_durable(&parent)?,
+fn make_folder(parent: &OwnedFd, name: &Path, mode: Mode) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(parent, name, mode) {
+        Ok(()) => make_durable(parent)?,
         Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    open_folder(&parent, name, BENEATH)
+    open_folder(parent, name, BENEATH)
 }
 
 fn fill(mut file: File, content: &[u8], mode: Mode) -> io::Result<()> {

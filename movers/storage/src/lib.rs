@@ -2,15 +2,53 @@
 //!
 //! An engine sees only [`Storage`]; how a service is reached, what is tried again and for how long is decided here.
 
+mod bucket;
+#[cfg(any(test, feature = "double"))]
+pub mod double;
 mod error;
 pub mod folder;
+pub mod location;
+mod remote;
+mod rest;
+mod web;
+
+use std::path::Path;
 
 pub use error::{Error, Kind};
+pub use remote::{Haste, Manners};
 
+use bucket::{Bucket, Place};
 use bytes::Bytes;
+use folder::Folder;
+use location::Location;
+use remote::Remote;
+use rest::RestServer;
+use web::Web;
+
+/// The store at a location. Nothing is asked of it yet. Of servers only those are trusted whose certificate an authority in the
+/// file `trusted` vouches for, in PEM; without one, those that the machine trusts.
+///
+/// # Errors
+/// [`Kind::Settings`] if the file of certificates cannot be used.
+pub fn open(location: Location, trusted: Option<&Path>, manners: Manners) -> Result<Box<dyn Storage>, Error> {
+    let place = match location {
+        Location::Folder(path) => return Ok(Box::new(Folder::new(path))),
+        Location::Rest(rest) => {
+            return Ok(Box::new(Remote::new(RestServer::new(&rest, Web::new(trusted)?)?, manners)?));
+        }
+        Location::S3(s3) => Place::S3(s3),
+        Location::Azure(azure) => Place::Azure(azure),
+        Location::B2(b2) => Place::B2(b2),
+        Location::Gcs(gcs) => Place::Gcs(gcs),
+    };
+    Ok(Box::new(Remote::new(Bucket::new(place, Web::new(trusted)?), manners)?))
+}
 
 /// No object is read that is larger, in bytes: restic's packs have at most 128 MiB, and a store may lie.
 pub const LARGEST_OBJECT: u64 = 256 << 20;
+
+/// No listing is longer: that many packs of restic's are 64 TiB and more, and a store may go on for ever.
+pub const MOST_OBJECTS: usize = 4_000_000;
 
 /// One object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
