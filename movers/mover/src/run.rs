@@ -66,7 +66,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         ended
     });
     let Ended { verdict, tally, remarks, elapsed } = ended;
-    let report = Report { verdict, tally, remarks, elapsed_ms: milliseconds(elapsed) };
+    let report = Report { verdict, tally, remarks, repository: None, elapsed_ms: milliseconds(elapsed) };
     match audience {
         Audience::Person => eprint!("{}", summary(&report)),
         Audience::Program => display::print_line(&report),

@@ -63,7 +63,7 @@ fn report_misunderstanding(path: Option<&Path>, error: &anyhow::Error) {
         retry: Retry::AfterChange,
         message: Line::new(format!("{error:#}; operator and mover must be of one version")),
     };
-    let report = Report { verdict, tally: Tally::default(), remarks: Default::default(), elapsed_ms: 0 };
+    let report = Report { verdict, tally: Tally::default(), remarks: Default::default(), repository: None, elapsed_ms: 0 };
     write_termination_message(path, &report);
 }
 

@@ -89,7 +89,7 @@ mod tests {
 
     fn report(verdict: Verdict) -> Report {
         let tally = Tally { entries: 1234, bytes: 5 << 20, files_sent: 1, deleted: 2, ..Tally::default() };
-        Report { verdict, tally, remarks: LeftOut::default(), elapsed_ms: 1500 }
+        Report { verdict, tally, remarks: LeftOut::default(), repository: None, elapsed_ms: 1500 }
     }
 
     #[test]
