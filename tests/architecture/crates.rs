@@ -17,7 +17,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("doppel-transport", &["doppel-volume", "doppel-rsync", "doppel-block", "doppel-mover"]),
     ("doppel-rsync", &["doppel-transport", "doppel-block", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
     ("doppel-block", &["doppel-transport", "doppel-rsync", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
-    ("doppel-storage", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
+    (
+        "doppel-storage",
+        &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],
+    ),
     (
         "doppel-contract",
         &["tokio", "kube-core", "rustix", "doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block"],

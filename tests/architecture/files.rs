@@ -180,7 +180,11 @@ const TABLE: &[Row] = &[
         names: &[ENVIRONMENT, SOCKETS, &["doppel_block", "doppel_restic", "doppel_rclone"]],
         rules: &[],
     },
-    Row { part: "movers/storage/src/location", names: &[CLOCK, FILES, SOCKETS, PROCESS, THREADS], rules: &[Rule::Sync] },
+    Row {
+        part: "movers/storage/src/location",
+        names: &[CLOCK, FILES, SOCKETS, PROCESS, THREADS],
+        rules: &[Rule::Sync],
+    },
     Row { part: "movers/storage", names: &[ENVIRONMENT, ENGINES, &["doppel_volume", "doppel_transport"]], rules: &[] },
     Row {
         part: "movers/block/src/proto",

@@ -81,8 +81,11 @@ impl Service for Bucket {
         let why = match operator.read_with(&path).range(offset..end).await {
             Ok(content) if content.len() == length => return Ok(content.to_bytes()),
             Ok(content) => format!("{} bytes came instead of {length}", content.len()),
-            Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => error.message().to_owned(),
-            Err(error) => return Err(failed(error)),
+            Err(error) => match (error.kind(), error.is_temporary()) {
+                // What the service says, and what OpenDAL says of a part that is short.
+                (ErrorKind::RangeNotSatisfied, _) | (ErrorKind::Unexpected, false) => error.message().to_owned(),
+                _ => return Err(failed(error)),
+            },
         };
         // Either the object ends before, or the answer did.
         let size = operator.stat(&path).await.map_err(failed)?.content_length();

@@ -171,10 +171,12 @@ fn broken(error: reqwest::Error) -> Failed {
     Failed::passing(why)
 }
 
-fn is_about_a_certificate(error: &(dyn StdError + 'static)) -> bool {
-    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let tls = within.and_then(|error| error.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+/// An `io::Error` hides the error in it from those who walk along the sources, and there may be several around each other.
+fn is_about_a_certificate(mut error: &(dyn StdError + 'static)) -> bool {
+    while let Some(within) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        error = within;
+    }
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn sources<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {

@@ -101,7 +101,9 @@ impl Seaweed {
         let peer = Peer::start(&program("weed"), &arguments, stage);
         let mut seaweed = Self { peer, port, filer };
         seaweed.peer.wait_for("a bucket in SeaweedFS", || {
-            let ready = http(filer, "POST", "/buckets/ready/", "").starts_with("HTTP/1.1 2");
+            let made = http(filer, "POST", "/buckets/ready/", "");
+            // The second time it says that it is there.
+            let ready = made.starts_with("HTTP/1.1 201") || made.starts_with("HTTP/1.1 409");
             ready && http(port, "GET", "/ready", "").starts_with("HTTP/1.1 403")
         });
         seaweed
