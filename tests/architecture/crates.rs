@@ -17,6 +17,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("doppel-transport", &["doppel-volume", "doppel-rsync", "doppel-block", "doppel-mover"]),
     ("doppel-rsync", &["doppel-transport", "doppel-block", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
     ("doppel-block", &["doppel-transport", "doppel-rsync", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
+    ("doppel-restic", &["doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls", "kube-core"]),
     (
         "doppel-storage",
         &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],

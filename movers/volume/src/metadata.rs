@@ -132,10 +132,8 @@ impl Metadata {
     }
 
     pub(crate) fn from_stat(stat: &Stat) -> Self {
-        let moment = |seconds, nanoseconds: u64| Moment {
-            seconds,
-            nanoseconds: u32::try_from(nanoseconds).unwrap_or_default(),
-        };
+        let moment =
+            |seconds, nanoseconds: u64| Moment { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or_default() };
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Symlink,
