@@ -6,11 +6,8 @@ use std::process::Command;
 /// Crates, and what must be in no part of what they are built from.
 const TABLE: &[(&str, &[&str])] = &[
     // The control plane never touches a byte of user data.
-    ("doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
-    (
-        "kubectl-doppel",
-        &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],
-    ),
+    ("doppel", DATA_PLANE),
+    ("kubectl-doppel", DATA_PLANE),
     // The data plane never speaks to Kubernetes.
     ("doppel-mover", &["kube", "kube-core", "kube-client", "kube-runtime", "k8s-openapi", "doppel"]),
     ("doppel-volume", &["tokio", "s2n-tls", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover"]),
@@ -26,6 +23,17 @@ const TABLE: &[(&str, &[&str])] = &[
         "doppel-contract",
         &["tokio", "kube-core", "rustix", "doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block"],
     ),
+];
+
+const DATA_PLANE: &[&str] = &[
+    "doppel-volume",
+    "doppel-transport",
+    "doppel-rsync",
+    "doppel-block",
+    "doppel-storage",
+    "doppel-restic",
+    "doppel-mover",
+    "s2n-tls",
 ];
 
 /// One provider of cryptography, aws-lc-rs (docs/adr/0002), and no bindings to a system's library.
