@@ -13,7 +13,7 @@ pub struct Repository {
     /// A mounted Secret: a file for each of its keys. `RESTIC_REPOSITORY` and `RESTIC_PASSWORD` are there; the others are
     /// settings of restic, of the store, or of rclone (`RCLONE_...`).
     pub settings: PathBuf,
-    /// Certificates to trust beside those of the system, PEM.
+    /// Certificates to trust instead of the system's, as with restic's `--cacert`, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Where the cache is, in restic's own layout. Absent: none is kept.
@@ -90,6 +90,9 @@ pub struct RepositoryReport {
     /// Why nothing was stored or restored although the run is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nothing: Option<Nothing>,
+    /// Why the repository could not be used, of a run that failed for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
     /// Whether the repository was pruned.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pruned: bool,
@@ -128,10 +131,33 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nothing {
-    /// A backup of a volume without any entry: nothing was stored, forgotten or pruned.
+    /// A backup of a volume without any entry: nothing was stored or forgotten.
     EmptyVolume,
     /// A restore from a place where there is no repository.
     NoRepository,
     /// A restore from a repository without a snapshot of a volume.
     NoSnapshot,
+    /// A restore from a repository whose snapshots are all newer than the time that was asked for, or fewer than are to be
+    /// passed over.
+    NoneEligible,
+}
+
+/// Why a repository could not be used. What a user does about each of these is something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refused {
+    /// A key of the Secret is missing or cannot be used.
+    Misconfigured,
+    /// The store does not answer.
+    Unreachable,
+    /// The store does not let this run in.
+    Denied,
+    /// The store answers, and does not do what it is asked: it is full, for example.
+    StoreFailed,
+    /// The password opens no key of the repository.
+    WrongPassword,
+    /// Somebody else works in the repository.
+    Locked,
+    /// What the repository holds is not what it should be, or is of a later version.
+    Damaged,
 }
