@@ -71,7 +71,7 @@ fn ended(done: Result<Done, Trouble>, counters: &Counters, switch: &Switch) -> E
         Err(Trouble { failure, state, report }) => {
             let failure = switch.interruption(Some(&failure)).unwrap_or(failure);
             let (tally, remarks) = (Tally::default(), LeftOut::default());
-            let repository = Some(RepositoryReport { refused: state.refused(), ..report });
+            let repository = Some(RepositoryReport { refused: state.refused(), ..*report });
             Ended { verdict: failure.verdict(), tally, remarks, repository, elapsed }
         }
     }
@@ -116,12 +116,12 @@ struct Done {
 struct Trouble {
     failure: Failure,
     state: State,
-    report: RepositoryReport,
+    report: Box<RepositoryReport>,
 }
 
 impl Trouble {
     fn new(failure: Failure, state: State) -> Self {
-        Self { failure, state, report: RepositoryReport::default() }
+        Self { failure, state, report: Box::default() }
     }
 }
 

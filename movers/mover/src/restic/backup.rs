@@ -128,7 +128,7 @@ fn or_remark<T>(result: Result<T, Error>, what: &str, done: &mut Done) -> Result
             Ok(None)
         }
         Err(error) => {
-            let (state, report) = (State::of(&error), done.report.clone());
+            let (state, report) = (State::of(&error), Box::new(done.report.clone()));
             let message = format!("the backup is there, but {what} failed: {error}");
             Err(Trouble { failure: Failure::new(error.fault(), error.retry(), message), state, report })
         }
