@@ -6,21 +6,34 @@ use std::process::Command;
 /// Crates, and what must be in no part of what they are built from.
 const TABLE: &[(&str, &[&str])] = &[
     // The control plane never touches a byte of user data.
-    ("doppel", &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"]),
-    (
-        "kubectl-doppel",
-        &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],
-    ),
+    ("doppel", DATA_PLANE),
+    ("kubectl-doppel", DATA_PLANE),
     // The data plane never speaks to Kubernetes.
     ("doppel-mover", &["kube", "kube-core", "kube-client", "kube-runtime", "k8s-openapi", "doppel"]),
     ("doppel-volume", &["tokio", "s2n-tls", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover"]),
     ("doppel-transport", &["doppel-volume", "doppel-rsync", "doppel-block", "doppel-mover"]),
     ("doppel-rsync", &["doppel-transport", "doppel-block", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
     ("doppel-block", &["doppel-transport", "doppel-rsync", "doppel-mover", "s2n-tls", "tokio", "kube-core"]),
+    ("doppel-restic", &["doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls", "kube-core"]),
+    (
+        "doppel-storage",
+        &["doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block", "doppel-mover", "s2n-tls"],
+    ),
     (
         "doppel-contract",
         &["tokio", "kube-core", "rustix", "doppel-volume", "doppel-transport", "doppel-rsync", "doppel-block"],
     ),
+];
+
+const DATA_PLANE: &[&str] = &[
+    "doppel-volume",
+    "doppel-transport",
+    "doppel-rsync",
+    "doppel-block",
+    "doppel-storage",
+    "doppel-restic",
+    "doppel-mover",
+    "s2n-tls",
 ];
 
 /// One provider of cryptography, aws-lc-rs (docs/adr/0002), and no bindings to a system's library.

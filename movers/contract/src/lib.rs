@@ -12,6 +12,7 @@ mod progress;
 pub mod psk;
 mod report;
 mod request;
+mod restic;
 
 pub use exit::ExitCode;
 pub use line::Line;
@@ -20,6 +21,7 @@ pub use report::{Fault, LeftOut, Problem, Report, Retry, Tally, Verdict};
 pub use request::{
     DeviceVolume, EmptySource, Request, RsyncTlsDestination, RsyncTlsSource, Verification, Volume, Work,
 };
+pub use restic::{Nothing, Refused, Repository, RepositoryReport, ResticBackup, ResticRestore, Retain, Snapshot};
 
 /// The environment variable that holds the JSON of a [`Request`].
 pub const REQUEST_ENV: &str = "DOPPEL_REQUEST";

@@ -47,6 +47,12 @@ impl fmt::Debug for Psk {
 pub struct Key(Vec<u8>);
 
 impl Key {
+    /// These bytes, which nobody else should keep.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes, for the one who computes with them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Line, TERMINATION_MESSAGE_LIMIT};
+use crate::{Line, RepositoryReport, TERMINATION_MESSAGE_LIMIT};
 
 /// What a mover says about its run, in at most [`TERMINATION_MESSAGE_LIMIT`] bytes of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Report {
     /// What could not be kept although no data is missing, owners without privilege for example.
     #[serde(default, skip_serializing_if = "LeftOut::is_empty")]
     pub remarks: LeftOut,
+    /// What was done with a repository, where the mover has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryReport>,
     /// Milliseconds from the begin of the work (for a destination: from its first authenticated peer) to its end.
     pub elapsed_ms: u64,
 }
@@ -131,7 +134,7 @@ pub struct Tally {
 }
 
 impl Report {
-    /// The JSON of this report, never longer than [`TERMINATION_MESSAGE_LIMIT`]: listed entries, remarks first, give way
+    /// The JSON of this report, never longer than [`TERMINATION_MESSAGE_LIMIT`]: what is listed, remarks first, gives way
     /// to the limit; the counts stay.
     #[must_use]
     pub fn to_termination_message(&self) -> String {
@@ -157,6 +160,9 @@ impl Report {
         if self.remarks.first.pop().is_some() {
             return true;
         }
+        if self.repository.as_mut().and_then(|repository| repository.newest.pop()).is_some() {
+            return true;
+        }
         match &mut self.verdict {
             Verdict::Incomplete(left_out) => left_out.first.pop().is_some(),
             Verdict::Complete | Verdict::Failed { .. } => false,
@@ -168,6 +174,8 @@ impl Report {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    use crate::Snapshot;
 
     fn left_out() -> impl Strategy<Value = LeftOut> {
         (any::<u32>(), proptest::collection::vec((".{0,300}", ".{0,300}"), 0..30)).prop_map(|(more, problems)| {
@@ -194,8 +202,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_report_fits_a_termination_message_and_keeps_its_counts(verdict in verdict(), remarks in left_out()) {
-            let report = Report { verdict, remarks, tally: Tally::default(), elapsed_ms: u64::MAX };
+        fn a_report_fits_a_termination_message_and_keeps_its_counts(verdict in verdict(), remarks in left_out(), snapshots in 0..20_usize) {
+            let snapshot = || Snapshot { id: Line::new("0123abcd"), time: Line::new("2026-11-23T10:00:00.123456789Z"), bytes: Some(u64::MAX), incomplete: true };
+            let newest = std::iter::repeat_with(snapshot).take(snapshots).collect();
+            let repository = Some(RepositoryReport { newest, snapshots: u64::MAX, ..RepositoryReport::default() });
+            let report = Report { verdict, remarks, tally: Tally::default(), repository, elapsed_ms: u64::MAX };
             let message = report.to_termination_message();
             prop_assert!(message.len() <= TERMINATION_MESSAGE_LIMIT);
             let back = Report::from_termination_message(&message).unwrap();

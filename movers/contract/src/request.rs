@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ResticBackup, ResticRestore};
+
 /// One run of a mover. Holds no secret: keys are mounted as files and named by path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -59,6 +61,10 @@ pub enum Work {
     RsyncTlsSource(RsyncTlsSource),
     /// Be that daemon and receive the volume.
     RsyncTlsDestination(RsyncTlsDestination),
+    /// Back the volume up into a restic repository.
+    ResticBackup(ResticBackup),
+    /// Fill the volume from a restic repository.
+    ResticRestore(ResticRestore),
 }
 
 /// A source of rsync over TLS.

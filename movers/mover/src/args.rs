@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use doppel_contract::Volume;
 
+use crate::restic::args::Restic;
+
 /// Moves the content of a volume.
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     /// Copy a directory or a block device in TLS with a pre-shared key, to or from Doppel, VolSync, or rsync behind stunnel
     #[command(subcommand)]
     RsyncTls(RsyncTls),
+    /// Back up to repositories that restic and VolSync know, restore from them, and keep them in order
+    Restic(Restic),
 }
 
 #[derive(Debug, Subcommand)]

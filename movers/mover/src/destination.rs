@@ -77,7 +77,7 @@ enum Opened {
 }
 
 fn ended(failure: Failure, tally: Tally, elapsed: Duration) -> Ended {
-    Ended { verdict: failure.verdict(), tally, remarks: LeftOut::default(), elapsed }
+    Ended { verdict: failure.verdict(), tally, remarks: LeftOut::default(), repository: None, elapsed }
 }
 
 fn listen(request: &Request, work: &RsyncTlsDestination, switch: &Switch) -> Result<(Opened, Listener), Failure> {
@@ -147,7 +147,7 @@ impl Destination<'_> {
             return ended(failure, ledger.tally(), elapsed);
         }
         let (verdict, tally, remarks) = ledger.settle();
-        Ended { verdict, tally, remarks, elapsed }
+        Ended { verdict, tally, remarks, repository: None, elapsed }
     }
 
     fn admit<'s>(&'s self, scope: &'s Scope<'s, '_>, connection: Connection) {

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use doppel_contract::{DEBUG_ENV, ExitCode, Fault, LeftOut, Phase, Report, Retry, Tally, Verdict, Work};
+use doppel_contract::{
+    DEBUG_ENV, ExitCode, Fault, LeftOut, Phase, Report, RepositoryReport, Retry, Tally, Verdict, Work,
+};
 use doppel_transport::stop::Stop;
 use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -19,7 +21,7 @@ use crate::failure::Failure;
 use crate::progress::{Counters, milliseconds};
 use crate::settings::{Audience, Settings};
 use crate::summary::summary;
-use crate::{destination, display, source, tell};
+use crate::{destination, display, restic, source, tell};
 
 /// How long to listen to a peer that was said goodbye to.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
@@ -30,54 +32,83 @@ pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
     pub(crate) tally: Tally,
     pub(crate) remarks: LeftOut,
+    /// Of a run that has to do with a repository of restic's.
+    pub(crate) repository: Option<RepositoryReport>,
     /// How long it took.
     pub(crate) elapsed: Duration,
+}
+
+impl Ended {
+    pub(crate) fn report(self) -> Report {
+        let Self { verdict, tally, remarks, repository, elapsed } = self;
+        Report { verdict, tally, remarks, repository, elapsed_ms: milliseconds(elapsed) }
+    }
 }
 
 /// Does what the settings say and reports on it.
 pub(crate) fn run(settings: &Settings) -> ExitCode {
     let Settings { request, termination_message, audience } = settings;
-    let bar = display::bar(*audience);
-    start_log(*audience, &bar);
-    let switch = Switch::default();
     let counters = Arc::new(Counters::new(match request.work {
-        Work::RsyncTlsSource(_) => Phase::Connecting,
         Work::RsyncTlsDestination(_) => Phase::Waiting,
+        Work::RsyncTlsSource(_) | Work::ResticBackup(_) | Work::ResticRestore(_) => Phase::Connecting,
     }));
     if let Some(port) = request.progress_port {
         tell::answer_at(port, &counters);
     }
-    let ended = thread::scope(|scope| {
-        let signals = match Signals::new([SIGTERM, SIGINT]) {
-            Ok(signals) => signals,
-            Err(error) => return ended_at_once(&format!("watch for signals: {error}")),
-        };
-        let handle = signals.handle();
-        scope.spawn(|| obey(signals, &switch));
-        scope.spawn(|| display::show(&counters, *audience, &bar));
-        let ended = match &request.work {
-            Work::RsyncTlsSource(work) => source::send(request, work, &counters, &switch),
-            Work::RsyncTlsDestination(work) => destination::receive(request, work, &counters, &switch),
-        };
-        counters.end();
-        // Whoever still watches the switch, a deadline for example, is no longer needed.
-        switch.throw(Reason::Done);
-        handle.close();
-        ended
+    let aborted = ExitCode::FailedRetryLater.code();
+    let report = watched(&counters, *audience, aborted, |switch| match &request.work {
+        Work::RsyncTlsSource(work) => source::send(request, work, &counters, switch),
+        Work::RsyncTlsDestination(work) => destination::receive(request, work, &counters, switch),
+        Work::ResticBackup(work) => restic::back_up(request, work, &counters, switch),
+        Work::ResticRestore(work) => restic::restore(request, work, &counters, switch),
     });
-    let Ended { verdict, tally, remarks, elapsed } = ended;
-    let report = Report { verdict, tally, remarks, elapsed_ms: milliseconds(elapsed) };
-    match audience {
-        Audience::Person => eprint!("{}", summary(&report)),
-        Audience::Program => display::print_line(&report),
-    }
     write_termination_message(termination_message.as_deref(), &report);
     ExitCode::from(&report)
 }
 
+/// Does work while signals are obeyed and the counters are shown; then shows the report.
+pub(crate) fn watched(
+    counters: &Counters,
+    audience: Audience,
+    aborted: u8,
+    work: impl FnOnce(&Switch) -> Ended,
+) -> Report {
+    let bar = display::bar(audience);
+    start_log(audience, &bar);
+    let ended = obeying(aborted, |switch| {
+        thread::scope(|scope| {
+            scope.spawn(|| display::show(counters, audience, &bar));
+            let ended = work(switch);
+            counters.end();
+            ended
+        })
+    });
+    let report = ended.unwrap_or_else(|error| ended_at_once(&format!("watch for signals: {error}"))).report();
+    match audience {
+        Audience::Person => eprint!("{}", summary(&report)),
+        Audience::Program => display::print_line(&report),
+    }
+    report
+}
+
+/// Does work that the first signal ends in order. The second one ends the process at once, with the code `aborted`.
+pub(crate) fn obeying<T>(aborted: u8, work: impl FnOnce(&Switch) -> T) -> io::Result<T> {
+    let switch = Switch::default();
+    let signals = Signals::new([SIGTERM, SIGINT])?;
+    let handle = signals.handle();
+    Ok(thread::scope(|scope| {
+        scope.spawn(|| obey(signals, &switch, aborted));
+        let done = work(&switch);
+        // Whoever still watches the switch, a deadline for example, is no longer needed.
+        switch.throw(Reason::Done);
+        handle.close();
+        done
+    }))
+}
+
 fn ended_at_once(message: &str) -> Ended {
     let verdict = Failure::new(Fault::Ours, Retry::Later, message).verdict();
-    Ended { verdict, tally: Tally::default(), remarks: LeftOut::default(), elapsed: Duration::ZERO }
+    Ended { verdict, tally: Tally::default(), remarks: LeftOut::default(), repository: None, elapsed: Duration::ZERO }
 }
 
 /// Ends the run early, or says that it has ended.
@@ -103,6 +134,11 @@ impl Switch {
     pub(crate) fn throw(&self, reason: Reason) {
         let _ = self.reason.set(reason);
         self.stop.stop();
+    }
+
+    /// Why it was thrown, if it was.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.reason.get().copied()
     }
 
     /// What the transport watches.
@@ -135,11 +171,11 @@ impl Switch {
 }
 
 /// The first signal ends the run in order, the second at once.
-fn obey(mut signals: Signals, switch: &Switch) {
+fn obey(mut signals: Signals, switch: &Switch, aborted: u8) {
     let mut asked = false;
     for _ in signals.forever() {
         if asked {
-            std::process::exit(ExitCode::FailedRetryLater.code().into());
+            std::process::exit(aborted.into());
         }
         asked = true;
         tracing::warn!("Received a signal, stopping; another one stops at once");

@@ -11,7 +11,17 @@ use doppel_contract::{
 };
 
 use crate::args::{Args, Command, Common, RsyncTls};
+use crate::restic::args::Restic;
 use crate::run::write_termination_message;
+
+/// What the process does.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// One run.
+    Run(Settings),
+    /// A command of a restic repository, by hand.
+    Restic(Restic, Audience),
+}
 
 /// What one run does.
 #[derive(Debug)]
@@ -33,9 +43,10 @@ pub(crate) enum Audience {
 
 impl Args {
     /// What the typed words mean, together with the environment.
-    pub(crate) fn settings(self) -> anyhow::Result<Settings> {
+    pub(crate) fn task(self) -> anyhow::Result<Task> {
         let audience = if std::io::stderr().is_terminal() { Audience::Person } else { Audience::Program };
         let (request, termination_message) = match self.command {
+            Command::Restic(restic) => return Ok(Task::Restic(restic, audience)),
             Command::Run { termination_message } => {
                 let path = termination_message.or_else(kubelets_file);
                 let request = requested().inspect_err(|error| report_misunderstanding(path.as_deref(), error))?;
@@ -43,7 +54,7 @@ impl Args {
             }
             Command::RsyncTls(command) => (typed(command), None),
         };
-        Ok(Settings { request, termination_message, audience })
+        Ok(Task::Run(Settings { request, termination_message, audience }))
     }
 }
 
@@ -63,7 +74,8 @@ fn report_misunderstanding(path: Option<&Path>, error: &anyhow::Error) {
         retry: Retry::AfterChange,
         message: Line::new(format!("{error:#}; operator and mover must be of one version")),
     };
-    let report = Report { verdict, tally: Tally::default(), remarks: Default::default(), elapsed_ms: 0 };
+    let report =
+        Report { verdict, tally: Tally::default(), remarks: Default::default(), repository: None, elapsed_ms: 0 };
     write_termination_message(path, &report);
 }
 

@@ -47,10 +47,11 @@ pub(crate) fn send(request: &Request, work: &RsyncTlsSource, counters: &Counters
     match outcome {
         Ok(Outcome { tally, left_out, remarks, peer: _, complete: _ }) => {
             let verdict = if left_out.is_empty() { Verdict::Complete } else { Verdict::Incomplete(left_out) };
-            Ended { verdict, tally, remarks, elapsed }
+            Ended { verdict, tally, remarks, repository: None, elapsed }
         }
         Err(failure) => {
-            Ended { verdict: failure.verdict(), tally: Tally::default(), remarks: LeftOut::default(), elapsed }
+            let (tally, remarks) = (Tally::default(), LeftOut::default());
+            Ended { verdict: failure.verdict(), tally, remarks, repository: None, elapsed }
         }
     }
 }

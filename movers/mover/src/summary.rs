@@ -2,18 +2,22 @@
 
 use std::fmt::Write;
 
-use doppel_contract::{LeftOut, Report, Retry, Tally, Verdict};
+use doppel_contract::{LeftOut, Report, RepositoryReport, Retry, Tally, Verdict};
 use indicatif::{HumanBytes, HumanCount};
 
 /// A few lines that say how it went.
 pub(crate) fn summary(report: &Report) -> String {
-    let Report { verdict, tally, remarks, elapsed_ms } = report;
+    let Report { verdict, tally, remarks, repository, elapsed_ms } = report;
+    let counts = || match repository {
+        Some(repository) => counts_of_restic(repository, tally, *elapsed_ms),
+        None => counts(tally, *elapsed_ms),
+    };
     // Writing to a string cannot fail.
     let mut text = String::new();
     let _ = match verdict {
-        Verdict::Complete => writeln!(text, "Complete: {}", counts(tally, *elapsed_ms)),
+        Verdict::Complete => writeln!(text, "Complete: {}", counts()),
         Verdict::Incomplete(left_out) => {
-            let _ = writeln!(text, "Incomplete: {} left out; {}", entries(left_out.count), counts(tally, *elapsed_ms));
+            let _ = writeln!(text, "Incomplete: {} left out; {}", entries(left_out.count), counts());
             list(&mut text, left_out);
             Ok(())
         }
@@ -68,6 +72,21 @@ fn counts(tally: &Tally, elapsed_ms: u64) -> String {
     format!("{moved}; {} on the wire; {seconds:.1} s", HumanBytes(wire_sent + wire_received))
 }
 
+fn counts_of_restic(repository: &RepositoryReport, tally: &Tally, elapsed_ms: u64) -> String {
+    let Tally { entries: all, bytes, files_sent, literal_bytes, deleted, .. } = tally;
+    let snapshot =
+        repository.snapshot.as_ref().map_or_else(|| "no snapshot".to_owned(), |it| format!("snapshot {}", it.id));
+    let seconds = std::time::Duration::from_millis(elapsed_ms).as_secs_f64();
+    format!(
+        "{snapshot}; {} with {}; {} files and {} of content new, {} deleted; {seconds:.1} s",
+        entries(*all),
+        HumanBytes(*bytes),
+        HumanCount(*files_sent),
+        HumanBytes(*literal_bytes),
+        entries(*deleted),
+    )
+}
+
 fn entries(count: u64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{} entries", HumanCount(count)) }
 }
@@ -89,7 +108,7 @@ mod tests {
 
     fn report(verdict: Verdict) -> Report {
         let tally = Tally { entries: 1234, bytes: 5 << 20, files_sent: 1, deleted: 2, ..Tally::default() };
-        Report { verdict, tally, remarks: LeftOut::default(), elapsed_ms: 1500 }
+        Report { verdict, tally, remarks: LeftOut::default(), repository: None, elapsed_ms: 1500 }
     }
 
     #[test]

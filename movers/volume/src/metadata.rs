@@ -105,6 +105,8 @@ pub struct Metadata {
     pub size: u64,
     /// Time of the last change of its content.
     pub modified: Moment,
+    /// Time of the last change of anything but its content, which nobody can set.
+    pub changed: Moment,
     /// For a device node.
     pub device_number: DeviceNumber,
     /// How many names the inode has.
@@ -130,6 +132,8 @@ impl Metadata {
     }
 
     pub(crate) fn from_stat(stat: &Stat) -> Self {
+        let moment =
+            |seconds, nanoseconds: u64| Moment { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or_default() };
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Symlink,
@@ -145,10 +149,8 @@ impl Metadata {
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            modified: Moment {
-                seconds: stat.st_mtime,
-                nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-            },
+            modified: moment(stat.st_mtime, stat.st_mtime_nsec),
+            changed: moment(stat.st_ctime, stat.st_ctime_nsec),
             device_number: DeviceNumber {
                 major: rustix::fs::major(stat.st_rdev),
                 minor: rustix::fs::minor(stat.st_rdev),

@@ -490,7 +490,7 @@ fn a_mover_of_volsyncs_is_replaced_whatever_it_does_and_that_is_no_failure() {
 }
 
 fn report(verdict: Verdict) -> Report {
-    Report { verdict, tally: Tally::default(), remarks: Default::default(), elapsed_ms: 1 }
+    Report { verdict, tally: Tally::default(), remarks: Default::default(), repository: None, elapsed_ms: 1 }
 }
 
 fn failure(retry: Retry) -> Verdict {

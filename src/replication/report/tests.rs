@@ -86,7 +86,7 @@ fn told(old: &Status, wish: &Replication, outcome: Outcome) -> Status {
 fn end(verdict: Verdict) -> MoverEnd {
     let tally =
         Tally { entries: 12, bytes: 5000, files_sent: 3, wire_sent: 1000, wire_received: 250, ..Tally::default() };
-    let report = Report { verdict, tally, remarks: LeftOut::default(), elapsed_ms: 2400 };
+    let report = Report { verdict, tally, remarks: LeftOut::default(), repository: None, elapsed_ms: 2400 };
     MoverEnd { at: at(NOW), success: true, report: Some(Box::new(report)), reason: "Completed".into() }
 }
 
