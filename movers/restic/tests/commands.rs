@@ -1,5 +1,7 @@
 //! What commands do when there is no repository, another password, a lock, or nothing to restore.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
+
 mod support;
 
 use std::fs;

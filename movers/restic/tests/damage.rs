@@ -1,5 +1,7 @@
 //! Every kind of file of a repository, damaged in every way: a check finds it, and nothing wrong is ever restored.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
+
 mod support;
 
 use std::fs;

@@ -147,11 +147,29 @@ fn decode(text: &str, what: &str) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::config::{Config, Version};
 
     const CREATED: &str = "2026-11-29T12:00:00Z";
 
     fn random() -> Randomness {
         Randomness { master: [3; 64], salt: [5; SALT], nonce: [7; NONCE] }
+    }
+
+    /// Made by restic 0.14 with the password "geheim".
+    const OF_RESTIC: &str = r#"{"created":"2026-11-29T12:52:48.720322609Z","username":"root","hostname":"vm","kdf":"scrypt","N":32768,"r":8,"p":4,"salt":"UZMWKtYXRKWrXGpqgurv4+qtcVYwvXnyCkH1T3DXdDotZw7jaMTv8ASRxSTzYfrmY0gIoolHP/SS+hQwq3azgQ==","data":"dVh8/1PL2bqZ2czSD0ogbwkoZzJ9WmCbfg/1wKdsS26BsxFvEvoYAAIiLetmqmSDrmfiW5lkNlgHDPKrvILCisZcIpW8y81esXMlPw/2iJ0VwS4J1hp5stj71M1UepYbDyqOJe6sVB3V5HiuSMzdm/iuNXFWcg/u5Pl6gNwqwj8XI5HkzMwtnaFaRufX6dxj4aAwN+d4ytDETNGtRII4UQ=="}"#;
+    /// The `config` beside it, in base64.
+    const ITS_CONFIG: &str = "4Iw37Qk6Jfw4p+kZk7n1EIPjPO9y2FGYLxvVj04O0/57++vy48REq/U5ImxfRbmpvtX2iXswGAGNQI4e51LoK3G8uQCYygF/9u2KakOpZj1PJ+gkJbgZq4kjg33ojUISUyqiOc6I+BuBUPBTTL3a2sOd0boky1i0yFr/CrxQCoNh8z2Zkajww1iYM7apO8c0Kk6ZmMcjyqkqRto=";
+
+    #[test]
+    fn a_key_file_of_restic_opens_its_repository() {
+        let file = KeyFile::parse(OF_RESTIC.as_bytes()).unwrap();
+        assert_eq!(file.open(b"geheimer").err(), Some(Closed::Password));
+        let key = file.open(b"geheim").ok().unwrap();
+        let mut config = STANDARD.decode(ITS_CONFIG).unwrap();
+        let config = Config::parse(key.open(&mut config).unwrap()).unwrap();
+        assert_eq!(config.version, Version::V2);
+        assert_eq!(config.id, "612e6c23f849ae5b3602671b5e2a0f06f108c33a550ceb317762796db0a12973");
+        assert_eq!(config.polynomial.bits(), 0x002d_66fc_54a7_84c7);
     }
 
     #[test]

@@ -82,11 +82,11 @@ fn entry(header: &[u8], offset: u32) -> Option<(Blob, &[u8])> {
 
 /// A blob that an index or a header speaks of, if it can be one.
 pub(crate) fn check(blob: Blob) -> Result<Blob, Malformed> {
-    let content = match (blob.uncompressed, blob.length as usize) {
-        (0, length) => length.checked_sub(OVERHEAD),
-        (uncompressed, length) => (length > OVERHEAD).then_some(uncompressed as usize),
-    };
-    let fits = content.is_some_and(|content| content <= blob.kind.limit());
+    // restic compresses also what does not become shorter: what a blob takes is bounded as its content is.
+    let plain = (blob.length as usize).checked_sub(OVERHEAD);
+    let limit = blob.kind.limit();
+    let fits = plain.is_some_and(|plain| plain <= limit && (plain > 0 || blob.uncompressed == 0))
+        && blob.uncompressed as usize <= limit;
     if fits && blob.offset.checked_add(blob.length).is_some() {
         Ok(blob)
     } else {
@@ -154,6 +154,7 @@ mod tests {
         assert!(check(Blob { length: 31, ..blob }).is_err());
         assert!(check(Blob { length: 32, uncompressed: 5, ..blob }).is_err());
         assert!(check(Blob { uncompressed: u32::MAX, ..blob }).is_err());
+        assert!(check(Blob { length: u32::MAX, uncompressed: 5, ..blob }).is_err());
         assert!(check(Blob { offset: u32::MAX, ..blob }).is_err());
     }
 }

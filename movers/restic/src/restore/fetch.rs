@@ -109,11 +109,16 @@ impl<'r> Fetcher<'r> {
 
 /// How many of these, which are in the order of their places, are fetched at once.
 fn run_length(places: &[Entry]) -> usize {
-    let gap = |pair: &&[Entry]| match pair {
-        [a, b] => a.pack == b.pack && b.offset.saturating_sub(a.offset.saturating_add(a.length)) <= GAP,
+    let Some(first) = places.first() else { return 0 };
+    let end = |entry: &Entry| entry.offset.saturating_add(entry.length);
+    let is_next = |pair: &&[Entry]| match pair {
+        [a, b] => {
+            let is_near = b.offset.saturating_sub(end(a)) <= GAP;
+            a.pack == b.pack && is_near && u64::from(end(b).saturating_sub(first.offset)) <= 2 * WINDOW
+        }
         _ => false,
     };
-    places.windows(2).take_while(gap).count() + usize::from(!places.is_empty())
+    1 + places.windows(2).take_while(is_next).count()
 }
 
 /// Whether the next blob will fare no better.
