@@ -6,6 +6,7 @@
 pub mod copy_trigger;
 pub mod event;
 pub mod measure;
+pub mod mover;
 pub mod name;
 pub mod observed;
 pub mod pod;

@@ -21,6 +21,7 @@ mod controller {
     mod readiness;
     mod refusals;
     mod rest;
+    mod restic;
     mod scrape;
     mod server;
     mod storage;

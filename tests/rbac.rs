@@ -5,12 +5,15 @@ mod rbac {
     use std::collections::BTreeSet;
 
     use doppel::model::copy_trigger::Answer;
+    use doppel::model::mover::Listen;
     use doppel::model::observed::{Claimed, Privilege};
     use doppel::model::pod::{PodSettings, Verbosity};
     use doppel::model::population::{ClaimShape, Standing, Upkeep};
-    use doppel::model::replication::{Lifetime, Listen, Pace, VolumeMode};
+    use doppel::model::replication::{Lifetime, Pace, VolumeMode};
     use doppel::model::step::fill::{FillStep, NewPrime, Seen, SeenImage};
-    use doppel::model::step::{Access, Doomed, Ending, MoverRun, NewClaim, NewService, NewSnapshot, Origin, Step};
+    use doppel::model::step::{
+        Access, Doomed, Ending, MountedSecret, MoverRun, NewClaim, NewService, NewSnapshot, Origin, Step,
+    };
     use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
     use serde::Deserialize as _;
 
@@ -30,6 +33,7 @@ mod rbac {
         ("", "namespaces", &["get", "list", "watch"]),
         ("", "pods", &["list", "watch"]),
         ("", "secrets", &["get"]),
+        ("", "configmaps", &["get"]),
         ("batch", "jobs", &["get", "list", "watch"]),
         ("snapshot.storage.k8s.io", "volumesnapshots", &["get", "list", "watch"]),
         ("events.k8s.io", "events", &["create", "patch"]),
@@ -128,7 +132,9 @@ mod rbac {
             claim: name(),
             mode: VolumeMode::Filesystem,
             read_only: false,
-            key_secret: name(),
+            secret: MountedSecret { name: name(), path: "/keys" },
+            certificates: None,
+            cache: None,
             account: name(),
             pod: PodSettings::default(),
             privilege: Privilege::Unprivileged,

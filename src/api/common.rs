@@ -188,6 +188,10 @@ pub struct SyncStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_sync: Option<CurrentSync>,
 
+    /// What the repository held at the end of the latest successful synchronization. This field is Doppel's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryStatus>,
+
     /// What the object is doing, or waiting for, or held up by. Synchronizing is VolSync's. Ready, and Reconciling or Stalled
     /// while it is not ready, are Doppel's own: Ready is true when the copy that the spec asks for is there; each says
     /// what is waited for, since when (lastTransitionTime changes with the reason too), and what to do.
@@ -197,6 +201,44 @@ pub struct SyncStatus {
     /// What an external provider reports. This operator never writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<BTreeMap<String, String>>,
+}
+
+/// What a repository holds of the object's volume.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryStatus {
+    /// How many snapshots there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<i64>,
+
+    /// The newest of them, newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Vec<SnapshotStatus>>,
+
+    /// Why nothing was stored or restored, where that was so: EmptyVolume, NoRepository, NoSnapshot, or NoneEligible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nothing: Option<String>,
+}
+
+/// A snapshot of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotStatus {
+    /// The first eight digits of its identity, as restic shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+
+    /// Bytes of its files' content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+
+    /// Whether files were left out of it because they could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<bool>,
 }
 
 /// How a run of a mover ended.

@@ -276,7 +276,7 @@ pub struct ResticRetain {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yearly: Option<i32>,
 
-    /// All backups made within this time before the latest one are kept, for example 3w1d.
+    /// All backups made within this time before the latest one are kept, for example 3y1m5d2h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
 

@@ -5,6 +5,7 @@
 //! becomes its prefix and the CRC-32/IEEE of the object's name. Other names are not shortened as long as the API takes
 //! them; beyond that they end in a digest.
 
+use super::mover::Mover;
 use super::replication::{Owner, Role};
 
 /// Longest label value, and longest name of a Service (RFC 1035 label).
@@ -76,10 +77,29 @@ pub fn source_copy(owner: &Owner) -> String {
     fitting("volsync-", &owner.name, "-src")
 }
 
-/// Dynamic destination claim of rsync and rsync-tls.
+/// Dynamic destination claim.
 #[must_use]
-pub fn destination_claim(owner: &Owner) -> String {
-    fitting("volsync-", &owner.name, "-dst")
+pub fn destination_claim(owner: &Owner, mover: &Mover) -> String {
+    let suffix = match mover {
+        Mover::RsyncTls(_) => "-dst",
+        Mover::Restic(_) => "-dest",
+    };
+    fitting("volsync-", &owner.name, suffix)
+}
+
+/// The cache of restic.
+#[must_use]
+pub fn cache(owner: &Owner) -> String {
+    fitting(&format!("volsync-{}-", side(owner.role)), &owner.name, "-cache")
+}
+
+/// Job.
+#[must_use]
+pub fn job(owner: &Owner, mover: &Mover) -> String {
+    match mover {
+        Mover::RsyncTls(_) => rsync_tls(owner),
+        Mover::Restic(_) => limited(&format!("volsync-{}-", side(owner.role)), &owner.name),
+    }
 }
 
 /// Job and Service of rsync-tls.
@@ -187,6 +207,29 @@ fn limited(prefix: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::mover::{CacheShape, KeySource, Listen, Meeting, Restic, ResticTask, RsyncTls};
+    use crate::model::replication::Lifetime;
+
+    fn rsync_tls_mover() -> Mover {
+        let key = KeySource::Generated(String::new());
+        let meeting = Meeting::Listen(Listen { service_type: String::new(), annotations: vec![] });
+        Mover::RsyncTls(RsyncTls { key, meeting, empty_source: Default::default(), pod: Default::default() })
+    }
+
+    fn restic_mover() -> Mover {
+        Mover::Restic(Restic {
+            repository: String::new(),
+            certificates: None,
+            cache: CacheShape {
+                capacity: String::new(),
+                storage_class: None,
+                access_modes: None,
+                lifetime: Lifetime::Kept,
+            },
+            task: ResticTask::Restore { as_of: None, previous: 0, delete: false },
+            pod: Default::default(),
+        })
+    }
 
     fn owner(role: Role, name: &str) -> Owner {
         Owner { role, namespace: "ns".to_owned(), name: name.to_owned(), uid: "uid".to_owned() }
@@ -197,7 +240,11 @@ mod tests {
         let source = owner(Role::Source, "db");
         let destination = owner(Role::Destination, "db");
         assert_eq!(source_copy(&source), "volsync-db-src");
-        assert_eq!(destination_claim(&destination), "volsync-db-dst");
+        assert_eq!(destination_claim(&destination, &rsync_tls_mover()), "volsync-db-dst");
+        assert_eq!(destination_claim(&destination, &restic_mover()), "volsync-db-dest");
+        assert_eq!(cache(&source), "volsync-src-db-cache");
+        assert_eq!(job(&source, &restic_mover()), "volsync-src-db");
+        assert_eq!(job(&destination, &rsync_tls_mover()), "volsync-rsync-tls-dst-db");
         assert_eq!(rsync_tls(&source), "volsync-rsync-tls-src-db");
         assert_eq!(rsync_tls(&destination), "volsync-rsync-tls-dst-db");
         assert_eq!(rsync_tls_secret(&source), "volsync-rsync-tls-db");
@@ -212,7 +259,7 @@ mod tests {
         let begin: jiff::Timestamp = "2026-11-23T04:05:06Z".parse().unwrap();
         let all = |name: &str| {
             let (source, destination) = (owner(Role::Source, name), owner(Role::Destination, name));
-            let claim = destination_claim(&destination);
+            let claim = destination_claim(&destination, &rsync_tls_mover());
             let image = image(&claim, begin);
             [
                 source_copy(&source),

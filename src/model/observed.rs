@@ -19,8 +19,12 @@ pub struct Observed {
     pub image: Option<Snapshot>,
     /// Every snapshot in the namespace that this object owns or has marked.
     pub snapshots: Vec<Snapshot>,
-    /// The Secret of the pre-shared key.
+    /// The claim of the mover's cache.
+    pub cache_claim: Option<Claim>,
+    /// The Secret that opens the other side to the mover.
     pub key: Key,
+    /// What holds the certificates that the mover is to trust, if it is to.
+    pub certificates: Key,
     /// The Service of a destination.
     pub service: Option<Service>,
     /// The mover's ServiceAccount.
@@ -213,15 +217,15 @@ pub enum Claimed {
     ByUser,
 }
 
-/// The Secret of the pre-shared key. Never its bytes.
+/// A Secret that a mover is given, or a ConfigMap. Never its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Key {
-    /// There is no such Secret.
+    /// There is no such object.
     #[default]
     Absent,
-    /// It exists and its key is well formed.
+    /// It exists and holds what it must.
     Valid,
-    /// It exists and cannot be used; the text names the Secret, the key and the rule.
+    /// It exists and cannot be used; the text names it, the key and the rule.
     Malformed(String),
 }
 

@@ -8,7 +8,8 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 
-use super::replication::{Meeting, Mover, Replication, Role};
+use super::mover::{Meeting, Mover};
+use super::replication::{Replication, Role};
 
 /// How many synchronizations may have a place at the same time; absent: as many as there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,11 +61,14 @@ impl Urgency {
     /// one place is left, neither would ever end. What the two cost together while data moves is counted at the source.
     #[must_use]
     pub fn of(wish: &Replication) -> Option<Self> {
-        let Mover::RsyncTls(rsync) = &wish.mover;
-        match (&rsync.meeting, wish.owner.role) {
-            (Meeting::Listen(_), _) => None,
-            (Meeting::Call { .. }, Role::Source) => Some(Self::Regular),
-            (Meeting::Call { .. }, Role::Destination) => Some(Self::Restore),
+        let listens = match &wish.mover {
+            Mover::RsyncTls(rsync) => matches!(rsync.meeting, Meeting::Listen(_)),
+            Mover::Restic(_) => false,
+        };
+        match wish.owner.role {
+            _ if listens => None,
+            Role::Source => Some(Self::Regular),
+            Role::Destination => Some(Self::Restore),
         }
     }
 }

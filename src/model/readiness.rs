@@ -70,7 +70,9 @@ pub enum ReadyReason {
     ClaimMissing,
     /// A Secret of the user's is not there.
     SecretMissing,
-    /// A Secret holds no key.
+    /// A ConfigMap of the user's is not there.
+    ConfigMapMissing,
+    /// A Secret or a ConfigMap does not hold what it must.
     SecretMalformed,
     /// A ServiceAccount of the user's is not there.
     AccountMissing,
@@ -82,7 +84,7 @@ pub enum ReadyReason {
 
 impl ReadyReason {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Starting,
         Self::Queued,
         Self::WaitingForSnapshot,
@@ -100,6 +102,7 @@ impl ReadyReason {
         Self::SpecInvalid,
         Self::ClaimMissing,
         Self::SecretMissing,
+        Self::ConfigMapMissing,
         Self::SecretMalformed,
         Self::AccountMissing,
         Self::NameTaken,
@@ -127,6 +130,7 @@ impl ReadyReason {
             Self::SpecInvalid => "SpecInvalid",
             Self::ClaimMissing => "ClaimMissing",
             Self::SecretMissing => "SecretMissing",
+            Self::ConfigMapMissing => "ConfigMapMissing",
             Self::SecretMalformed => "SecretMalformed",
             Self::AccountMissing => "AccountMissing",
             Self::NameTaken => "NameTaken",

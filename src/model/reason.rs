@@ -7,13 +7,13 @@ use super::schedule::ScheduleError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// No section.
-    #[error("a replication method must be specified - enabled movers: [rsync-tls]; set exactly one of {0}")]
+    #[error("a replication method must be specified - enabled movers: [restic rsync-tls]; set exactly one of {0}")]
     NoMover(String),
     /// More than one section.
     #[error("only one replication method can be supplied; found {0}, remove all but one")]
     SeveralMovers(String),
     /// A section that this version cannot serve.
-    #[error("{field}: the {mover} mover is not part of this version of Doppel; use spec.rsyncTLS")]
+    #[error("{field}: the {mover} mover is not part of this version of Doppel; use spec.rsyncTLS or spec.restic")]
     MoverMissing {
         /// The field.
         field: &'static str,
@@ -65,7 +65,7 @@ pub enum Reason {
     )]
     VolumeMode {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it says.
         wanted: &'static str,
         /// The claim's name.
@@ -87,7 +87,17 @@ pub enum Reason {
         /// What to do.
         remedy: &'static str,
     },
-    /// A Secret cannot be used.
+    /// A user's ConfigMap is not there.
+    #[error("{field}: ConfigMap {name:?} does not exist in namespace {namespace:?}; create it or correct the name")]
+    ConfigMapMissing {
+        /// The field that names it.
+        field: String,
+        /// Its name.
+        name: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// A Secret or a ConfigMap cannot be used.
     #[error("{0}")]
     SecretMalformed(String),
     /// A user's ServiceAccount is not there.
@@ -117,10 +127,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether no watch tells when the cause goes away: Secrets may be read, but not watched, and of ServiceAccounts only
+    /// Whether no watch tells when the cause goes away: Secrets and ConfigMaps may be read, but not watched, and of ServiceAccounts only
     /// Doppel's own are.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
-        matches!(self, Self::SecretMissing { .. } | Self::SecretMalformed(_) | Self::AccountMissing { .. })
+        matches!(
+            self,
+            Self::SecretMissing { .. }
+                | Self::ConfigMapMissing { .. }
+                | Self::SecretMalformed(_)
+                | Self::AccountMissing { .. }
+        )
     }
 }

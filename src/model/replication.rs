@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::mover::Mover;
 use super::name;
-use super::pod::{PodSettings, Verbosity};
+use super::pod::Verbosity;
 use super::policy::{Deadlines, Policy};
 use super::schedule::Schedule;
 
@@ -246,112 +247,6 @@ pub enum Pace {
     Running,
     /// Everything around it is made, the mover itself waits.
     Paused,
-}
-
-/// What moves the data. A new mover is a variant here; the compiler then points at what is missing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Mover {
-    /// rsync over TLS with a pre-shared key.
-    RsyncTls(RsyncTls),
-}
-
-/// The section of a spec that chooses a mover, and holds what only that one needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section(&'static str);
-
-impl Section {
-    /// `spec.rsyncTLS`
-    pub const RSYNC_TLS: Self = Self("spec.rsyncTLS");
-
-    /// One of its fields, as messages name it: `spec.rsyncTLS.keySecret`.
-    #[must_use]
-    pub fn field(self, name: &str) -> String {
-        format!("{}.{name}", self.0)
-    }
-}
-
-impl Mover {
-    /// The names of all movers.
-    pub const NAMES: &[&str] = &["rsync-tls"];
-
-    /// The section that it was chosen by.
-    #[must_use]
-    pub fn section(&self) -> Section {
-        match self {
-            Self::RsyncTls(_) => Section::RSYNC_TLS,
-        }
-    }
-
-    /// The mover's name in metrics and messages.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::RsyncTls(_) => "rsync-tls",
-        }
-    }
-
-    /// How its pods look.
-    #[must_use]
-    pub fn pod(&self) -> &PodSettings {
-        match self {
-            Self::RsyncTls(rsync) => &rsync.pod,
-        }
-    }
-}
-
-/// What rsync over TLS needs beside the volume.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RsyncTls {
-    /// Where the pre-shared key is.
-    pub key: KeySource,
-    /// How the two sides meet.
-    pub meeting: Meeting,
-    /// What an empty source means.
-    pub empty_source: doppel_contract::EmptySource,
-    /// How the pods look.
-    pub pod: PodSettings,
-}
-
-/// The Secret of the pre-shared key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// The user made it.
-    Given(String),
-    /// Doppel makes it when it is missing.
-    Generated(String),
-}
-
-impl KeySource {
-    /// The Secret's name.
-    #[must_use]
-    pub fn secret(&self) -> &str {
-        match self {
-            Self::Given(name) | Self::Generated(name) => name,
-        }
-    }
-}
-
-/// How source and destination meet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Meeting {
-    /// A source calls this address.
-    Call {
-        /// Host name or IP address.
-        address: String,
-        /// TCP port.
-        port: std::num::NonZeroU16,
-    },
-    /// A destination listens behind a Service.
-    Listen(Listen),
-}
-
-/// The Service of a destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// ClusterIP, LoadBalancer or NodePort.
-    pub service_type: String,
-    /// Annotations that the Service must have.
-    pub annotations: Vec<(String, String)>,
 }
 
 /// Where the iteration stands. Derived from the status alone, so that any operator can go on from it.

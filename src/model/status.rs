@@ -1,5 +1,6 @@
 //! What a status says, the same for both kinds.
 
+use doppel_contract::{Nothing, RepositoryReport, Snapshot};
 use jiff::Timestamp;
 
 use super::progress::Progress;
@@ -36,6 +37,29 @@ pub struct Status {
     pub key_secret: Option<String>,
     /// A destination's published image.
     pub image: Option<Image>,
+    /// When a source's repository was pruned last.
+    pub last_pruned: Option<Timestamp>,
+    /// The value of `spec.restic.unlock` that it was unlocked for last.
+    pub last_unlocked: Option<String>,
+    /// What the repository held at the end of the last success.
+    pub catalogue: Option<Catalogue>,
+}
+
+/// What a repository holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Snapshots of the volume.
+    pub snapshots: u64,
+    /// The newest of them, newest first.
+    pub newest: Vec<Snapshot>,
+    /// Why nothing was stored or restored, where that was so.
+    pub nothing: Option<Nothing>,
+}
+
+impl From<&RepositoryReport> for Catalogue {
+    fn from(report: &RepositoryReport) -> Self {
+        Self { snapshots: report.snapshots, newest: report.newest.clone(), nothing: report.nothing }
+    }
 }
 
 /// How the last mover ended.

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use self::fingerprint::Fingerprint;
 use super::copy_trigger::Answer;
+use super::mover::{Certificates, Listen};
 use super::observed::{Claimed, Privilege};
 use super::pod::{Placement, PodSettings, Verbosity};
-use super::replication::{Listen, Pace, VolumeMode};
+use super::replication::{Pace, VolumeMode};
 use doppel_contract::Request;
 
 /// One thing to do to the cluster, always in the owner's namespace.
@@ -248,8 +249,12 @@ pub struct MoverRun {
     pub mode: VolumeMode,
     /// Whether the claim is mounted read-only.
     pub read_only: bool,
-    /// The Secret mounted as its key.
-    pub key_secret: String,
+    /// The Secret that opens the other side to it.
+    pub secret: MountedSecret,
+    /// Certificates that it trusts.
+    pub certificates: Option<Certificates>,
+    /// The claim of its cache.
+    pub cache: Option<String>,
     /// Its ServiceAccount.
     pub account: String,
     /// How its pod looks.
@@ -275,6 +280,15 @@ pub struct MoverRun {
     /// The generation of the object that asks for it.
     #[serde(skip)]
     pub generation: Option<i64>,
+}
+
+/// A Secret whose keys a mover finds as files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MountedSecret {
+    /// Its name.
+    pub name: String,
+    /// The directory.
+    pub path: &'static str,
 }
 
 impl MoverRun {

@@ -3,6 +3,7 @@
 //! Everything that can be wrong with a spec is found here, before anything is done to the cluster.
 
 mod destination;
+mod restic;
 mod source;
 mod status;
 mod volumes;
@@ -19,13 +20,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::common::{MoverConfig, Trigger as TriggerSpec};
+use crate::model::mover::{KeySource, Mover, Section};
 use crate::model::name as names;
 use crate::model::pod::{PodSettings, Verbosity};
 use crate::model::policy::Deadlines;
 use crate::model::reason::Reason;
-use crate::model::replication::{
-    Beginner, Direction, Iteration, KeySource, Mover, Pace, Phase, Replication, Role, Section, Trigger,
-};
+use crate::model::replication::{Beginner, Direction, Iteration, Pace, Phase, Replication, Role, Trigger};
 use crate::model::schedule::Schedule;
 use crate::model::status::Status;
 use crate::replication::owner_of;
@@ -101,6 +101,7 @@ const EXTERNAL: &str = "external";
 /// What the sections of a spec choose together.
 enum Choice {
     RsyncTls,
+    Restic,
     External,
 }
 
@@ -117,6 +118,7 @@ fn choose(candidates: &[Candidate]) -> Result<Choice, Reason> {
         }
         [one] => match one.mover {
             "rsync-tls" => Ok(Choice::RsyncTls),
+            "restic" => Ok(Choice::Restic),
             EXTERNAL => Ok(Choice::External),
             mover => Err(Reason::MoverMissing { field: one.field, mover }),
         },

@@ -118,7 +118,7 @@ impl Known {
             Direction::Destination { target, .. } => {
                 let claim = match target {
                     Target::Existing { claim, mode: _ } => claim.clone(),
-                    Target::Dynamic { .. } => name::destination_claim(&wish.owner),
+                    Target::Dynamic { .. } => name::destination_claim(&wish.owner, &wish.mover),
                 };
                 children.noted.contains(&(wish.owner.namespace.clone(), claim))
             }

@@ -2,28 +2,25 @@
 
 mod mover;
 mod neighbours;
+mod secrets;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use kube::api::{Api, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use doppel_contract::psk;
-
 use crate::model::copy_trigger::{CopyStatus, CopyTrigger};
+use crate::model::mover::{Meeting, Mover, RsyncTls};
 use crate::model::name;
-use crate::model::observed::{self, Claimed, Key, Observed, Ownership, Privilege};
+use crate::model::observed::{self, Claimed, Observed, Ownership, Privilege};
 use crate::model::pod::MoverImage;
-use crate::model::replication::{
-    Direction, KeySource, Meeting, Mover, Owner, Phase, Publish, Replication, RsyncTls, Target, VolumeMode,
-};
+use crate::model::replication::{Direction, Owner, Phase, Publish, Replication, Target, VolumeMode};
 use crate::population::observe::{claims_being_filled, marks};
-use crate::resources::secret::PSK_KEY;
 use crate::resources::snapshot::VolumeSnapshot;
 
 /// Looks at the world around one object.
@@ -32,16 +29,15 @@ use crate::resources::snapshot::VolumeSnapshot;
 /// When the API server cannot be read.
 pub async fn observe(client: &Client, image: &MoverImage, wish: &Replication) -> kube::Result<Observed> {
     let reader = Reader { client, owner: &wish.owner };
-    let Mover::RsyncTls(rsync) = &wish.mover;
     // An idle object needs nothing but what cleanup removes.
     let (volumes, (job, former_pods), surroundings) = match &wish.phase {
         Phase::Never => return Ok(Observed::default()),
         Phase::Idle { .. } => {
-            let (volumes, job) = futures::try_join!(reader.volumes(wish), reader.job())?;
+            let (volumes, job) = futures::try_join!(reader.volumes(wish), reader.job(&wish.mover))?;
             (volumes, (job, Vec::new()), Observed::default())
         }
         Phase::Running(_) => {
-            futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover), reader.surroundings(rsync))?
+            futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover), reader.surroundings(&wish.mover))?
         }
     };
     let seen = Observed { job, former_pods, ..merge(volumes, surroundings) };
@@ -58,8 +54,8 @@ fn is_yet_to_start(job: Option<&observed::Job>) -> bool {
 
 /// Volumes of the one, surroundings of the other.
 fn merge(volumes: Observed, surroundings: Observed) -> Observed {
-    let Observed { claim, copy_claim, copy_snapshot, image, snapshots, .. } = volumes;
-    Observed { claim, copy_claim, copy_snapshot, image, snapshots, ..surroundings }
+    let Observed { claim, copy_claim, copy_snapshot, image, snapshots, cache_claim, .. } = volumes;
+    Observed { claim, copy_claim, copy_snapshot, image, snapshots, cache_claim, ..surroundings }
 }
 
 struct Reader<'a> {
@@ -91,9 +87,20 @@ impl Reader<'_> {
     }
 
     async fn volumes(&self, wish: &Replication) -> kube::Result<Observed> {
-        match &wish.direction {
-            Direction::Source { claim, copy: _ } => self.source_volumes(claim).await,
-            Direction::Destination { target, publish } => self.destination_volumes(wish, target, publish).await,
+        let data = async {
+            match &wish.direction {
+                Direction::Source { claim, copy: _ } => self.source_volumes(claim).await,
+                Direction::Destination { target, publish } => self.destination_volumes(wish, target, publish).await,
+            }
+        };
+        let (data, cache_claim) = futures::try_join!(data, self.cache(wish))?;
+        Ok(Observed { cache_claim, ..data })
+    }
+
+    async fn cache(&self, wish: &Replication) -> kube::Result<Option<observed::Claim>> {
+        match wish.mover.cache() {
+            Some(_) => self.claim(&name::cache(self.owner)).await,
+            None => Ok(None),
         }
     }
 
@@ -114,7 +121,7 @@ impl Reader<'_> {
     ) -> kube::Result<Observed> {
         let claim_name = match target {
             Target::Existing { claim, mode: _ } => claim.clone(),
-            Target::Dynamic { .. } => name::destination_claim(self.owner),
+            Target::Dynamic { .. } => name::destination_claim(self.owner, &wish.mover),
         };
         let (claim, snapshots) = futures::try_join!(self.claim(&claim_name), self.own_snapshots())?;
         let image = match (&wish.phase, publish) {
@@ -161,13 +168,13 @@ impl Reader<'_> {
         snapshot.owner_references().iter().any(|reference| reference.uid != self.owner.uid)
     }
 
-    async fn surroundings(&self, rsync: &RsyncTls) -> kube::Result<Observed> {
-        let account = rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
+    async fn surroundings(&self, mover: &Mover) -> kube::Result<Observed> {
+        let account = mover.pod().service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
         let namespaces = Api::<Namespace>::all(self.client.clone());
-        let (key, account, service, namespace) = futures::try_join!(
-            self.key(&rsync.key),
+        let ((key, certificates), account, service, namespace) = futures::try_join!(
+            self.secrets(mover),
             self.get::<ServiceAccount>(&account),
-            self.service(rsync),
+            self.service(mover),
             namespaces.get_metadata(&self.owner.namespace),
         )?;
         let allows = |value: &String| value.eq_ignore_ascii_case("true");
@@ -181,6 +188,7 @@ impl Reader<'_> {
         };
         Ok(Observed {
             key,
+            certificates,
             account: account.map(|account| observed::Account { ownership: self.ownership(&account) }),
             service: service.map(|service| self.to_service(&service)),
             privilege,
@@ -189,32 +197,18 @@ impl Reader<'_> {
     }
 
     /// Who calls has no Service.
-    async fn service(&self, rsync: &RsyncTls) -> kube::Result<Option<Service>> {
-        match rsync.meeting {
-            Meeting::Listen(_) => self.get(&name::rsync_tls(self.owner)).await,
-            Meeting::Call { .. } => Ok(None),
+    async fn service(&self, mover: &Mover) -> kube::Result<Option<Service>> {
+        match mover {
+            Mover::RsyncTls(RsyncTls { meeting: Meeting::Listen(_), .. }) => {
+                self.get(&name::rsync_tls(self.owner)).await
+            }
+            Mover::RsyncTls(_) | Mover::Restic(_) => Ok(None),
         }
     }
 
-    /// Reads the Secret, checks its key, and forgets it.
-    async fn key(&self, source: &KeySource) -> kube::Result<Key> {
-        let name = source.secret();
-        let Some(secret) = self.get::<Secret>(name).await? else {
-            return Ok(Key::Absent);
-        };
-        let malformed = |why: &str| Key::Malformed(format!("Secret {name:?}: {why}"));
-        let Some(text) = secret.data.as_ref().and_then(|data| data.get(PSK_KEY)) else {
-            return Ok(malformed("secret is missing field: psk.txt; add it with one line IDENTITY:KEY"));
-        };
-        Ok(match psk::parse(&text.0) {
-            Ok(_) => Key::Valid,
-            Err(error) => malformed(&format!("psk.txt: {error}")),
-        })
-    }
-
     /// The Job.
-    async fn job(&self) -> kube::Result<Option<observed::Job>> {
-        let Some(job) = self.get::<Job>(&name::rsync_tls(self.owner)).await? else {
+    async fn job(&self, mover: &Mover) -> kube::Result<Option<observed::Job>> {
+        let Some(job) = self.get::<Job>(&name::job(self.owner, mover)).await? else {
             return Ok(None);
         };
         let pods = self.pods(&job.name_any()).await?;
@@ -225,7 +219,7 @@ impl Reader<'_> {
     /// The Job, and the pods of former ones of its name that may still be at work: one that is deleted with its pod's grace period
     /// still to go, or without its pod.
     async fn movers(&self, mover: &Mover) -> kube::Result<(Option<observed::Job>, Vec<String>)> {
-        let name = name::rsync_tls(self.owner);
+        let name = name::job(self.owner, mover);
         let job = self.get::<Job>(&name).await?;
         // After the Job: of one that is deleted in between the pods are seen.
         let pods = self.pods(&name).await?;

@@ -11,6 +11,7 @@ mod iteration;
 pub(super) mod mover;
 pub mod place;
 mod placement;
+mod repository;
 mod snapshot;
 mod source;
 mod start;

@@ -6,6 +6,7 @@
 mod logs;
 pub(super) mod measures;
 mod ready;
+mod repository;
 mod wait;
 
 #[cfg(test)]
@@ -21,10 +22,11 @@ use super::plan::{Late, Outcome, Plan};
 use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
 use crate::model::measure::Measures;
+use crate::model::mover::{KeySource, Mover};
 use crate::model::observed::Observed;
 use crate::model::readiness::{Blame, Failure};
 use crate::model::reason::Reason;
-use crate::model::replication::{KeySource, Mover, Phase, Replication, Role, Trigger};
+use crate::model::replication::{Phase, Replication, Role, Trigger};
 use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 use crate::model::step::{Origin, Step};
 
@@ -58,7 +60,7 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
             if let Some(current) = &mut status.current {
                 current.next_attempt = None;
             }
-            let message = waiting(wait, wish.owner.role, failed_attempts(&status));
+            let message = waiting(wait, wish, failed_attempts(&status));
             let message = complain(&mut status, &mut events, message, &plan.late);
             set(&mut status, ConditionReason::SyncInProgress, message, now);
         }
@@ -67,7 +69,7 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
             set(&mut status, ConditionReason::Paused, message, now);
         }
         Outcome::AttemptFailed { attempt, end, next_attempt } => {
-            let told = (ready::failure(end), logs::failure(end));
+            let told = (ready::failure(end), logs::failure(&wish.mover, end));
             events.push(fail(&mut status, wish, (*attempt, *next_attempt), told, now));
         }
         Outcome::NotStarted { attempt, within, reason, next_attempt } => {
@@ -84,12 +86,15 @@ pub fn report(old: &Status, wish: &Replication, seen: &Observed, plan: &Plan, no
         }
         Outcome::Completed { image, end } => {
             completed = complete(&mut status, wish, now);
+            if let Mover::Restic(restic) = &wish.mover {
+                repository::complete(&mut status, restic, end.as_ref());
+            }
             if image.is_some() {
                 status.image.clone_from(image);
             }
             if let Some(end) = end {
                 status.latest_mover =
-                    MoverStatus { result: Some(MoverResult::Successful), logs: Some(logs::success(end)) };
+                    MoverStatus { result: Some(MoverResult::Successful), logs: Some(logs::success(&wish.mover, end)) };
             }
             set(&mut status, ConditionReason::CleaningUp, "Cleaning up".to_owned(), now);
         }
@@ -143,7 +148,9 @@ fn publish(status: &mut Status, wish: &Replication, seen: &Observed) {
     if !matches!(wish.phase, Phase::Running(_)) {
         return;
     }
-    let Mover::RsyncTls(rsync) = &wish.mover;
+    let Mover::RsyncTls(rsync) = &wish.mover else {
+        return;
+    };
     if wish.owner.role == Role::Destination {
         status.address = seen.service.as_ref().and_then(|service| service.address.clone());
     }

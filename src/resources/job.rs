@@ -44,18 +44,18 @@ pub fn build(owner: &Owner, run: &MoverRun, image: &str) -> Result<Job, BuildErr
     let mut labels = map(&run.pod_labels);
     labels.insert(name::CREATED_BY.0.to_owned(), name::CREATED_BY.1.to_owned());
     labels.extend(map(&run.pod.labels));
-    let is_source = matches!(run.request.work, doppel_contract::Work::RsyncTlsSource(_));
+    // A destination may wait for its source for as long as that takes.
+    let waits = matches!(run.request.work, doppel_contract::Work::RsyncTlsDestination(_));
     Ok(Job {
         metadata,
         spec: Some(JobSpec {
             parallelism: Some(parallelism(run.pace)),
             // Retries are the operator's, with pauses: an attempt is one pod.
             backoff_limit: Some(0),
-            // A destination may wait for its source for as long as that takes.
             active_deadline_seconds: run
                 .request
                 .deadline_seconds
-                .filter(|_| is_source)
+                .filter(|_| !waits)
                 .map(|seconds| i64::try_from(seconds.get()).unwrap_or(i64::MAX).saturating_add(DEADLINE_GRACE_SECONDS)),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {

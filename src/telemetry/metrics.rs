@@ -22,7 +22,8 @@ use prometheus_client::registry::Registry;
 
 use self::objects::{Object, Objects};
 use crate::model::measure::{Attempt, Measures, Standing};
-use crate::model::replication::{Mover, Owner, Replication, Role};
+use crate::model::mover::Mover;
+use crate::model::replication::{Owner, Replication, Role};
 
 const DURATIONS: &str = "volsync_sync_duration_seconds";
 /// How long a duration counts in the quantiles, as in VolSync.

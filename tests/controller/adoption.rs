@@ -337,7 +337,7 @@ async fn a_copy_that_volsync_was_making_answers_its_copy_trigger() {
 async fn an_object_whose_mover_is_not_there_yet_keeps_all_that_volsync_left() {
     let mut world = World::new().await;
     world.create_claim("data").await;
-    let spec = json!({"sourcePVC": "data", "restic": {"repository": "repository", "copyMethod": "Snapshot"}});
+    let spec = json!({"sourcePVC": "data", "rclone": {"rcloneConfig": "repository", "copyMethod": "Snapshot"}});
     let left = Left::of::<ReplicationSource>(&world, spec).await;
     left.account().await;
     left.copy().await;

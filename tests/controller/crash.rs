@@ -36,6 +36,7 @@ fn is_done<K: Kind>(object: &K) -> bool {
 async fn synchronize<K: Kind>(spec: &Value, claim: &Value, fate: &Mortal) -> (BTreeSet<String>, World) {
     let mut world = World::new().await;
     world.create_claim("data").await;
+    world.create_repository("repository").await;
     let annotations = json!({"metadata": {"annotations": claim}});
     let api = world.api::<PersistentVolumeClaim>();
     api.patch("data", &PatchParams::default(), &Patch::Merge(annotations)).await.unwrap();
@@ -113,6 +114,20 @@ async fn a_copy_trigger_is_answered_also_by_who_crashes_after_every_write() {
             assert_eq!(annotation("volsync.backube/latest-copy-status").as_deref(), Some("Completed"));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_survives_a_crash_after_every_write() {
+    let spec = json!({"sourcePVC": "data", "trigger": {"manual": "one"},
+        "restic": {"copyMethod": "Snapshot", "repository": "repository"}});
+    dies_after_every_write::<ReplicationSource>(spec, &["PersistentVolumeClaim"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_with_a_temporary_cache_survives_a_crash_after_every_write() {
+    let spec = json!({"trigger": {"manual": "one"}, "restic": {"copyMethod": "Snapshot", "repository": "repository",
+        "capacity": "1Gi", "accessModes": ["ReadWriteOnce"], "cleanupCachePVC": true}});
+    dies_after_every_write::<ReplicationDestination>(spec, &["PersistentVolumeClaim", "VolumeSnapshot"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

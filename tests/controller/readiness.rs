@@ -169,7 +169,8 @@ async fn what_the_api_server_calls_invalid_is_for_the_user_to_change() {
     };
     let refused = told(&world).await;
     assert_eq!(condition(&refused, "Stalled"), is("True", "SpecInvalid"));
-    let ready = refused["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Ready").unwrap();
+    let ready =
+        refused["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Ready").unwrap();
     let message = ready["message"].as_str().unwrap();
     assert!(message.contains("not a label") && message.contains("change it in the spec"), "{message}");
     let patch = json!({"spec": {"rsyncTLS": {"moverPodLabels": null}}});

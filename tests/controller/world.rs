@@ -106,6 +106,15 @@ impl World {
         .await;
     }
 
+    /// The Secret of a repository.
+    pub(super) async fn create_repository(&self, name: &str) {
+        let data = json!({"RESTIC_REPOSITORY": "/mnt/repository", "RESTIC_PASSWORD": "open sesame"});
+        self.create::<Secret>(
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}),
+        )
+        .await;
+    }
+
     pub(super) async fn create_object<K: Kind + serde::Serialize>(&self, spec: Value) -> K {
         self.create(json!({
             "apiVersion": "volsync.backube/v1alpha1", "kind": K::ROLE.kind(), "metadata": {"name": self.name}, "spec": spec,
@@ -240,12 +249,15 @@ impl World {
         let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "batch.kubernetes.io/job-name": job,
             "app.kubernetes.io/created-by": "volsync"});
         let name = format!("pod-{job_uid}");
+        let jobs = self.api::<Job>().list(&ListParams::default()).await.unwrap();
+        let job = jobs.iter().find(|job| job.uid().as_deref() == Some(job_uid)).unwrap();
+        let container = &job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].name;
         self.create::<Pod>(json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
-            "spec": {"containers": [{"name": "rsync-tls", "image": "mover:1"}]},
+            "spec": {"containers": [{"name": container, "image": "mover:1"}]},
         }))
         .await;
-        let container = json!({"name": "rsync-tls", "image": "mover:1", "imageID": "", "ready": false,
+        let container = json!({"name": container, "image": "mover:1", "imageID": "", "ready": false,
             "restartCount": 0, "state": state});
         let status = json!({"status": {"phase": phase, "containerStatuses": [container]}});
         self.api::<Pod>().patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();

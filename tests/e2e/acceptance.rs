@@ -4,6 +4,7 @@
 //! As there, source and destination are in one namespace, meet at a Service of the default type, and share the generated key.
 
 mod compare;
+mod restic;
 mod stage;
 mod volumes;
 

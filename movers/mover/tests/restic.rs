@@ -66,7 +66,7 @@ impl Vault {
     /// The real restic.
     fn restic(&self, arguments: &[&str]) -> Output {
         let output = self.restic_command().args(arguments).stdin(Stdio::null()).output();
-        output.expect("restic is missing; `tests/peers` installs it")
+        output.unwrap_or_else(|error| panic!("restic is missing; `tests/peers` installs it: {error}"))
     }
 
     fn restic_command(&self) -> Command {

@@ -91,7 +91,7 @@ impl Drop for Helper {
 /// The thread.
 fn help(waiting: &Receiver<Arc<Shared>>) {
     while let Ok(window) = waiting.recv() {
-        while let Some(index) = window.claim(Claims::from_back) {
+        while let Some(index) = window.claim(Claims::take_back) {
             if let Some(place) = window.seen.get(index) {
                 let _ = place.set(window.look(index));
             }
@@ -114,7 +114,7 @@ impl Iterator for Window {
         let place = self.shared.seen.get(index)?;
         self.next += 1;
         // Only the caller takes from the front, so what it gets is its next one, or all others are the thread's.
-        Some(match self.shared.claim(Claims::from_front) {
+        Some(match self.shared.claim(Claims::take_front) {
             Some(index) => self.shared.look(index),
             None => place.wait().clone(),
         })
@@ -167,21 +167,23 @@ struct Claims {
 }
 
 impl Claims {
-    fn from_front(self) -> Option<(usize, Self)> {
+    fn take_front(self) -> Option<(usize, Self)> {
         (self.front < self.back).then(|| (self.front, Self { front: self.front + 1, ..self }))
     }
 
-    fn from_back(self) -> Option<(usize, Self)> {
+    fn take_back(self) -> Option<(usize, Self)> {
         (self.front < self.back).then(|| (self.back - 1, Self { back: self.back - 1, ..self }))
     }
 
     /// Both are at most [`WINDOW`].
     fn packed(self) -> u64 {
-        (self.front as u64) << 32 | self.back as u64
+        let [front, back] = [self.front, self.back].map(|place| u32::try_from(place).unwrap_or_default());
+        u64::from(front) << 32 | u64::from(back)
     }
 
     fn unpacked(packed: u64) -> Self {
-        Self { front: (packed >> 32) as usize, back: (packed & u64::from(u32::MAX)) as usize }
+        let half = |bits: u64| usize::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self { front: half(packed >> 32), back: half(packed) }
     }
 }
 

@@ -4,18 +4,16 @@ use k8s_openapi::api::core::v1::TypedLocalObjectReference;
 
 use super::{
     Candidate, Choice, Interpretation, Kind, choose, empty_source, extra_claims, key_source, name, pairs, pod_settings,
-    wish,
+    restic, wish,
 };
 use crate::api::common::CopyMethod;
 use crate::api::destination::{
     DestinationRsyncTls, DestinationRsyncTlsStatus, DestinationVolumeOptions, ReplicationDestination,
     ReplicationDestinationSpec,
 };
+use crate::model::mover::{Listen, Meeting, Mover, RsyncTls, Section};
 use crate::model::reason::Reason;
-use crate::model::replication::{
-    Direction, Image, Lifetime, Listen, Meeting, Mover, Publish, Replication, Role, RsyncTls, Section, Target,
-    VolumeMode,
-};
+use crate::model::replication::{Direction, Image, Lifetime, Publish, Replication, Role, Target, VolumeMode};
 use crate::model::status::Status;
 
 /// What a Service is annotated with when the user does not say: on AWS a load balancer that passes TCP through.
@@ -59,10 +57,14 @@ impl Kind for ReplicationDestination {
     }
 
     fn claims(&self) -> Vec<&str> {
-        let Some(section) = &self.spec.rsync_tls else {
-            return Vec::new();
-        };
-        section.volume.destination_pvc.as_deref().into_iter().chain(extra_claims(&section.mover)).collect()
+        let sections = self.spec.rsync_tls.iter().map(|section| (&section.volume, &section.mover));
+        let sections = sections.chain(self.spec.restic.iter().map(|section| (&section.volume, &section.mover)));
+        let mut claims = Vec::new();
+        for (volume, mover) in sections {
+            claims.extend(volume.destination_pvc.as_deref());
+            claims.extend(extra_claims(mover));
+        }
+        claims
     }
 }
 
@@ -81,23 +83,32 @@ fn write_image(image: &Image) -> TypedLocalObjectReference {
 
 fn interpret(object: &ReplicationDestination) -> Result<Option<Replication>, Reason> {
     // Destructured, so that a new section cannot be forgotten.
-    let ReplicationDestinationSpec { trigger, rsync, rsync_tls, rclone, restic, external, paused } = &object.spec;
+    let ReplicationDestinationSpec { trigger, rsync, rsync_tls, rclone, restic: restic_section, external, paused } =
+        &object.spec;
     let candidates = [
         Candidate::new("spec.rsync", "rsync", rsync.is_some()),
         Candidate::new("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
         Candidate::new("spec.rclone", "rclone", rclone.is_some()),
-        Candidate::new("spec.restic", "restic", restic.is_some()),
+        Candidate::new("spec.restic", "restic", restic_section.is_some()),
         Candidate::new("spec.external", "external", external.is_some()),
     ];
-    let (Choice::RsyncTls, Some(section)) = (choose(&candidates)?, rsync_tls) else {
-        return Ok(None);
+    let (publish, target, mover) = match (choose(&candidates)?, rsync_tls, restic_section) {
+        (Choice::RsyncTls, Some(section), _) => (
+            publish(Section::RSYNC_TLS, &section.volume)?,
+            target(&section.volume, mode(section.volume_mode.as_deref())?)?,
+            Mover::RsyncTls(rsync_tls_of(object, section)?),
+        ),
+        (Choice::Restic, _, Some(section)) => (
+            publish(Section::RESTIC, &section.volume)?,
+            target(&section.volume, None)?,
+            Mover::Restic(restic::restore(section)?),
+        ),
+        _ => return Ok(None),
     };
-    let direction = Direction::Destination { publish: publish(&section.volume)?, target: target(section)? };
-    let mover = Mover::RsyncTls(rsync_tls_of(object, section)?);
-    wish(object, (trigger.as_ref(), *paused), (direction, mover)).map(Some)
+    wish(object, (trigger.as_ref(), *paused), (Direction::Destination { publish, target }, mover)).map(Some)
 }
 
-fn publish(options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
+fn publish(section: Section, options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
     match options.copy_method {
         Some(CopyMethod::Direct | CopyMethod::None) => Ok(Publish::Direct),
         Some(CopyMethod::Snapshot) => {
@@ -106,13 +117,23 @@ fn publish(options: &DestinationVolumeOptions) -> Result<Publish, Reason> {
         Some(CopyMethod::Clone) => {
             Err(Reason::CopyMethod { value: "Clone".to_owned(), allowed: "Direct, None, or Snapshot" })
         }
-        None => {
-            Err(Reason::FieldMissing { field: Section::RSYNC_TLS.field("copyMethod"), when: ": Direct or Snapshot" })
+        None => Err(Reason::FieldMissing { field: section.field("copyMethod"), when: ": Direct or Snapshot" }),
+    }
+}
+
+fn mode(written: Option<&str>) -> Result<Option<VolumeMode>, Reason> {
+    match written {
+        None | Some("") => Ok(None),
+        Some("Filesystem") => Ok(Some(VolumeMode::Filesystem)),
+        Some("Block") => Ok(Some(VolumeMode::Block)),
+        Some(other) => {
+            let why = format!("{other:?} is no volume mode; write Filesystem or Block");
+            Err(Reason::FieldInvalid { field: Section::RSYNC_TLS.field("volumeMode"), why })
         }
     }
 }
 
-fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
+fn target(options: &DestinationVolumeOptions, mode: Option<VolumeMode>) -> Result<Target, Reason> {
     let DestinationVolumeOptions {
         copy_method: _,
         capacity,
@@ -121,16 +142,7 @@ fn target(section: &DestinationRsyncTls) -> Result<Target, Reason> {
         volume_snapshot_class_name: _,
         destination_pvc,
         cleanup_temp_pvc,
-    } = &section.volume;
-    let mode = match section.volume_mode.as_deref() {
-        None | Some("") => None,
-        Some("Filesystem") => Some(VolumeMode::Filesystem),
-        Some("Block") => Some(VolumeMode::Block),
-        Some(other) => {
-            let why = format!("{other:?} is no volume mode; write Filesystem or Block");
-            return Err(Reason::FieldInvalid { field: Section::RSYNC_TLS.field("volumeMode"), why });
-        }
-    };
+    } = options;
     if let Some(claim) = name(destination_pvc.as_ref()) {
         return Ok(Target::Existing { claim, mode });
     }

@@ -3,17 +3,20 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{
-    Candidate, Choice, Interpretation, Kind, choose, empty_source, extra_claims, key_source, name, pod_settings, wish,
+    Candidate, Choice, Interpretation, Kind, choose, empty_source, extra_claims, key_source, name, pod_settings,
+    restic, wish,
 };
 use crate::api::common::CopyMethod;
 use crate::api::source::{
-    ReplicationSource, ReplicationSourceSpec, SourceRsyncTls, SourceRsyncTlsStatus, SourceVolumeOptions,
+    ReplicationSource, ReplicationSourceSpec, SourceResticStatus, SourceRsyncTls, SourceRsyncTlsStatus,
+    SourceVolumeOptions,
 };
+use crate::model::mover::{Meeting, Mover, RsyncTls, Section};
 use crate::model::reason::Reason;
-use crate::model::replication::{
-    CopyShape, Direction, Meeting, Mover, Replication, Role, RsyncTls, Section, SourceCopy,
-};
+use crate::model::replication::{CopyShape, Direction, Replication, Role, SourceCopy};
 use crate::model::status::Status;
 
 /// The port of a destination where none is given.
@@ -31,7 +34,13 @@ impl Kind for ReplicationSource {
             return Status::default();
         };
         let key_secret = status.rsync_tls.as_ref().and_then(|rsync| rsync.key_secret.clone());
-        Status { key_secret, ..super::status::read(&status.sync) }
+        let upkeep = status.restic.clone().unwrap_or_default();
+        Status {
+            key_secret,
+            last_pruned: upkeep.last_pruned.map(|time| time.0),
+            last_unlocked: upkeep.last_unlocked,
+            ..super::status::read(&status.sync)
+        }
     }
 
     fn has_status(&self) -> bool {
@@ -41,38 +50,59 @@ impl Kind for ReplicationSource {
     fn set_status(&mut self, status: Status) {
         let written = self.status.get_or_insert_default();
         written.rsync_tls = status.key_secret.clone().map(|secret| SourceRsyncTlsStatus { key_secret: Some(secret) });
+        let upkeep = SourceResticStatus {
+            last_pruned: status.last_pruned.map(Time),
+            last_unlocked: status.last_unlocked.clone(),
+        };
+        written.restic = (upkeep != SourceResticStatus::default()).then_some(upkeep);
         super::status::write(&mut written.sync, status);
     }
 
     fn claims(&self) -> Vec<&str> {
-        let volumes = self.spec.rsync_tls.iter().flat_map(|section| extra_claims(&section.mover));
+        let movers = self.spec.rsync_tls.iter().map(|section| &section.mover);
+        let movers = movers.chain(self.spec.restic.iter().map(|section| &section.mover));
+        let volumes = movers.flat_map(extra_claims);
         self.spec.source_pvc.iter().map(String::as_str).chain(volumes).collect()
     }
 }
 
 fn interpret(object: &ReplicationSource) -> Result<Option<Replication>, Reason> {
     // Destructured, so that a new section cannot be forgotten.
-    let ReplicationSourceSpec { source_pvc, trigger, rsync, rsync_tls, rclone, restic, syncthing, external, paused } =
-        &object.spec;
+    let ReplicationSourceSpec {
+        source_pvc,
+        trigger,
+        rsync,
+        rsync_tls,
+        rclone,
+        restic: restic_section,
+        syncthing,
+        external,
+        paused,
+    } = &object.spec;
     let candidates = [
         Candidate::new("spec.rsync", "rsync", rsync.is_some()),
         Candidate::new("spec.rsyncTLS", "rsync-tls", rsync_tls.is_some()),
         Candidate::new("spec.rclone", "rclone", rclone.is_some()),
-        Candidate::new("spec.restic", "restic", restic.is_some()),
+        Candidate::new("spec.restic", "restic", restic_section.is_some()),
         Candidate::new("spec.syncthing", "syncthing", syncthing.is_some()),
         Candidate::new("spec.external", "external", external.is_some()),
     ];
-    let (Choice::RsyncTls, Some(section)) = (choose(&candidates)?, rsync_tls) else {
-        return Ok(None);
+    let claim = || {
+        name(source_pvc.as_ref()).ok_or_else(|| Reason::FieldMissing { field: "spec.sourcePVC".to_owned(), when: "" })
     };
-    let claim = name(source_pvc.as_ref())
-        .ok_or_else(|| Reason::FieldMissing { field: "spec.sourcePVC".to_owned(), when: "" })?;
-    let direction = Direction::Source { claim, copy: copy(&section.volume)? };
-    let mover = Mover::RsyncTls(rsync_tls_of(object, section)?);
-    wish(object, (trigger.as_ref(), *paused), (direction, mover)).map(Some)
+    let (claim, copy, mover) = match (choose(&candidates)?, rsync_tls, restic_section) {
+        (Choice::RsyncTls, Some(section), _) => {
+            (claim()?, copy(Section::RSYNC_TLS, &section.volume)?, Mover::RsyncTls(rsync_tls_of(object, section)?))
+        }
+        (Choice::Restic, _, Some(section)) => {
+            (claim()?, copy(Section::RESTIC, &section.volume)?, Mover::Restic(restic::backup(object, section)?))
+        }
+        _ => return Ok(None),
+    };
+    wish(object, (trigger.as_ref(), *paused), (Direction::Source { claim, copy }, mover)).map(Some)
 }
 
-fn copy(options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
+fn copy(section: Section, options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
     let SourceVolumeOptions { copy_method, capacity, storage_class_name, access_modes, volume_snapshot_class_name } =
         options;
     let shape = CopyShape {
@@ -86,10 +116,7 @@ fn copy(options: &SourceVolumeOptions) -> Result<SourceCopy, Reason> {
         Some(CopyMethod::Snapshot) => {
             Ok(SourceCopy::Snapshot { class: name(volume_snapshot_class_name.as_ref()), shape })
         }
-        None => Err(Reason::FieldMissing {
-            field: Section::RSYNC_TLS.field("copyMethod"),
-            when: ": Direct, Clone or Snapshot",
-        }),
+        None => Err(Reason::FieldMissing { field: section.field("copyMethod"), when: ": Direct, Clone or Snapshot" }),
     }
 }
 

@@ -1,16 +1,18 @@
 //! The part of a status that both kinds share, between the API's spelling and the model's.
 
+use doppel_contract::{Line, Nothing, Snapshot};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 
 use crate::api::common::{
-    CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, PlaceStatus, ProgressStatus, SyncStatus,
+    CurrentSync as ApiCurrentSync, LastFailure, MoverStatus as ApiMoverStatus, PlaceStatus, ProgressStatus,
+    RepositoryStatus, SnapshotStatus, SyncStatus,
 };
 use crate::crd::MOST_INT64;
 use crate::model::progress::Progress;
 use crate::model::queue::{Place, Turn};
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::replication::Beginner;
-use crate::model::status::{Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
+use crate::model::status::{Catalogue, Condition, ConditionReason, CurrentSync, MoverResult, MoverStatus, Status};
 
 const SYNCHRONIZING: &str = "Synchronizing";
 const READY: &str = "Ready";
@@ -48,6 +50,9 @@ pub(super) fn read(sync: &SyncStatus) -> Status {
         address: None,
         key_secret: None,
         image: None,
+        last_pruned: None,
+        last_unlocked: None,
+        catalogue: sync.repository.as_ref().map(read_catalogue),
     }
 }
 
@@ -68,6 +73,9 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
         address: _,
         key_secret: _,
         image: _,
+        last_pruned: _,
+        last_unlocked: _,
+        catalogue,
     } = status;
     sync.observed_generation = observed_generation;
     sync.last_sync_start_time = last_sync_start.map(Time);
@@ -86,6 +94,7 @@ pub(super) fn write(sync: &mut SyncStatus, status: Status) {
         logs: latest_mover.logs,
     });
     sync.current_sync = current.map(write_current);
+    sync.repository = catalogue.as_ref().map(write_catalogue);
     let mut conditions: Vec<_> = condition.map(write_condition).into_iter().collect();
     conditions.extend(readiness.into_iter().flat_map(|readiness| write_readiness(&readiness, observed_generation)));
     if !conditions.is_empty() {
@@ -159,6 +168,49 @@ fn read_turn(current: &ApiCurrentSync) -> Option<Turn> {
         return Some(Turn::Place(Place { since, storage_class: storage_class_name.clone(), node: node_name.clone() }));
     }
     Some(Turn::Waiting { since: current.queued_time.as_ref()?.0 })
+}
+
+fn write_catalogue(catalogue: &Catalogue) -> RepositoryStatus {
+    let Catalogue { snapshots, newest, nothing } = catalogue;
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).min(MOST_INT64);
+    let newest = newest.iter().map(|snapshot| SnapshotStatus {
+        id: Some(snapshot.id.to_string()),
+        time: snapshot.time.to_string().parse().ok().map(Time),
+        bytes: snapshot.bytes.map(number),
+        incomplete: snapshot.incomplete.then_some(true),
+    });
+    RepositoryStatus {
+        snapshots: Some(number(*snapshots)),
+        newest: Some(newest.collect()),
+        nothing: nothing.map(|nothing| nothing_name(nothing).to_owned()),
+    }
+}
+
+fn read_catalogue(repository: &RepositoryStatus) -> Catalogue {
+    let number = |number: i64| u64::try_from(number).ok();
+    let newest = repository.newest.iter().flatten().map(|snapshot| Snapshot {
+        id: Line::new(snapshot.id.as_deref().unwrap_or_default()),
+        time: Line::new(snapshot.time.as_ref().map_or_else(String::new, |time| time.0.to_string())),
+        bytes: snapshot.bytes.and_then(number),
+        incomplete: snapshot.incomplete == Some(true),
+    });
+    let named = |nothing: &Nothing| Some(nothing_name(*nothing)) == repository.nothing.as_deref();
+    Catalogue {
+        snapshots: repository.snapshots.and_then(number).unwrap_or(0),
+        newest: newest.collect(),
+        nothing: [Nothing::EmptyVolume, Nothing::NoRepository, Nothing::NoSnapshot, Nothing::NoneEligible]
+            .into_iter()
+            .find(named),
+    }
+}
+
+fn nothing_name(nothing: Nothing) -> &'static str {
+    match nothing {
+        Nothing::EmptyVolume => "EmptyVolume",
+        Nothing::NoRepository => "NoRepository",
+        Nothing::NoSnapshot => "NoSnapshot",
+        Nothing::NoneEligible => "NoneEligible",
+    }
 }
 
 fn find<'a>(conditions: &'a [ApiCondition], kind: &str) -> Option<&'a ApiCondition> {

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{Interpretation, Kind};
 use crate::api::destination::ReplicationDestination;
 use crate::api::source::ReplicationSource;
+use crate::model::mover::{KeySource, Meeting, Mover};
 use crate::model::readiness::{Readiness, ReadyReason, ReadyState};
 use crate::model::replication::{
-    Beginner, Direction, KeySource, Lifetime, Meeting, Mover, Pace, Phase, Publish, Replication, SourceCopy, Target,
-    Trigger, VolumeMode,
+    Beginner, Direction, Lifetime, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger, VolumeMode,
 };
 use crate::model::status::Status;
 
@@ -61,7 +61,7 @@ fn a_source_is_read_with_the_defaults_of_volsync() {
     let Direction::Source { claim, copy: SourceCopy::Snapshot { class: None, .. } } = &wish.direction else {
         panic!("{wish:?}")
     };
-    let Mover::RsyncTls(rsync) = &wish.mover;
+    let Mover::RsyncTls(rsync) = &wish.mover else { panic!() };
     assert_eq!(claim, "data");
     assert_eq!(rsync.key, KeySource::Generated("volsync-rsync-tls-x".to_owned()));
     assert!(matches!(&rsync.meeting, Meeting::Call { address, port } if address == "b.example" && port.get() == 8000));
@@ -77,22 +77,22 @@ fn a_destination_is_read_with_the_defaults_of_volsync() {
         panic!("{wish:?}")
     };
     assert_eq!(*lifetime, Lifetime::Kept);
-    let Mover::RsyncTls(rsync) = &wish.mover;
+    let Mover::RsyncTls(rsync) = &wish.mover else { panic!() };
     let Meeting::Listen(listen) = &rsync.meeting else { panic!("{rsync:?}") };
     assert_eq!(listen.service_type, "ClusterIP");
     assert_eq!(listen.annotations.len(), 1, "the load balancer's annotation is the default");
     let bare = with(destination_spec(), "/rsyncTLS/serviceAnnotations", json!({}));
-    let Mover::RsyncTls(rsync) = self::wish::<ReplicationDestination>(&bare).mover;
+    let Mover::RsyncTls(rsync) = self::wish::<ReplicationDestination>(&bare).mover else { panic!() };
     assert!(matches!(rsync.meeting, Meeting::Listen(listen) if listen.annotations.is_empty()));
 }
 
 #[test]
 fn every_section_without_a_mover_is_named() {
-    for section in ["rsync", "restic", "rclone", "syncthing"] {
+    for section in ["rsync", "rclone", "syncthing"] {
         let text = refusal::<ReplicationSource>(&json!({"sourcePVC": "data", section: {}}));
         assert!(text.contains(&format!("spec.{section}:")), "{text}");
     }
-    for section in ["rsync", "restic", "rclone"] {
+    for section in ["rsync", "rclone"] {
         let text = refusal::<ReplicationDestination>(&json!({section: {}}));
         assert!(text.contains(&format!("spec.{section}:")), "{text}");
     }
@@ -177,7 +177,7 @@ fn what_is_wrong_with_a_destination_is_said_with_its_field() {
 fn an_ipv6_address_may_stand_in_brackets() {
     for address in ["[2001:db8::1]", "2001:db8::1"] {
         let wish = wish::<ReplicationSource>(&with(source_spec(), "/rsyncTLS/address", json!(address)));
-        let Mover::RsyncTls(rsync) = wish.mover;
+        let Mover::RsyncTls(rsync) = wish.mover else { panic!() };
         assert!(matches!(rsync.meeting, Meeting::Call { address, .. } if address == "2001:db8::1"));
     }
 }

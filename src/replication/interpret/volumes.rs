@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::json;
 use crate::api::common::{MoverVolume, MoverVolumeSource};
+use crate::model::mover::Section;
 use crate::model::pod::{Content, ExtraVolume, Need};
 use crate::model::reason::Reason;
-use crate::model::replication::Section;
 
 /// Longest name of a pod's volume (RFC 1123 label).
 const NAME_LIMIT: usize = 63;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Draft, mover};
+use crate::model::name;
 use crate::model::observed::{Child, Claim, Claimed, Observed, Ownership, Snapshot};
 use crate::model::replication::{Direction, Image, Lifetime, Phase, Replication, Target};
 use crate::model::step::{Doomed, Step};
@@ -17,7 +18,8 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     }
     let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
     let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim) && !is_younger(wish, claim.created));
-    for claim in copy.chain(target) {
+    let cache = seen.cache_claim.iter().filter(|claim| !keeps_cache(wish) && !is_younger(wish, claim.created));
+    for claim in copy.chain(target).chain(cache) {
         if claim.ownership == Ownership::Ours && !claim.deleting {
             draft.push(Step::DeleteClaim(Doomed { name: claim.name.clone(), uid: claim.uid.clone() }));
         }
@@ -42,6 +44,7 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
 #[must_use]
 pub fn concerns(wish: &Replication, child: &Child) -> bool {
     match (child, &wish.direction) {
+        (Child::Claim { name }, _) if is_cache(wish, name) => !keeps_cache(wish),
         (Child::Job, _) | (Child::Claim { .. }, Direction::Source { .. }) => true,
         (Child::Claim { name }, Direction::Destination { target, .. }) => {
             let is_temporary = matches!(target, Target::Dynamic { lifetime: Lifetime::Temporary, .. });
@@ -70,6 +73,15 @@ fn is_younger(wish: &Replication, created: Timestamp) -> bool {
         (Direction::Destination { .. }, Phase::Idle { last_sync, .. }) => created > *last_sync,
         _ => false,
     }
+}
+
+/// Whether the mover's cache outlives an iteration, as the user says now.
+fn keeps_cache(wish: &Replication) -> bool {
+    wish.mover.cache().is_none_or(|cache| cache.lifetime == Lifetime::Kept)
+}
+
+fn is_cache(wish: &Replication, claim: &str) -> bool {
+    wish.mover.cache().is_some() && claim == name::cache(&wish.owner)
 }
 
 /// Whether a destination's claim goes with the iteration, as the user says now. What is published stays.

@@ -49,7 +49,7 @@ pub(super) fn claim(
             }
             if let Some(wanted) = mode.filter(|wanted| *wanted != claim.mode) {
                 return Err(Outcome::Blocked(Reason::VolumeMode {
-                    field: "spec.rsyncTLS.volumeMode",
+                    field: wish.mover.section().field("volumeMode"),
                     wanted: wanted.name(),
                     name: name.clone(),
                     namespace: wish.owner.namespace.clone(),
@@ -59,7 +59,7 @@ pub(super) fn claim(
             Ok(Volume { claim: name.clone(), mode: claim.mode, read_only: false })
         }
         Target::Dynamic { capacity, storage_class, access_modes, mode, lifetime } => {
-            let name = name::destination_claim(&wish.owner);
+            let name = name::destination_claim(&wish.owner, &wish.mover);
             let Some(claim) = &seen.claim else {
                 draft.push(Step::CreateClaim(NewClaim {
                     name: name.clone(),

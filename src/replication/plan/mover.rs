@@ -1,25 +1,25 @@
 //! The mover: what it needs around it, its attempts, and the pauses between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use doppel_contract::{Request, Retry, RsyncTlsDestination, RsyncTlsSource, Verdict, Verification, Work};
 use jiff::{SignedDuration, Timestamp};
 
 use super::source::Volume;
-use super::{Draft, Late, Outcome, Wait, gone, require_ours, require_usable, start};
+use super::{Draft, Late, Outcome, Wait, gone, repository, require_ours, require_usable, start};
+use crate::model::mover::{KeySource, Listen, Meeting, Mover, RsyncTls};
 use crate::model::name;
 use crate::model::observed::{Job, Key, MoverEnd, MoverState, Observed, Ownership};
 use crate::model::reason::Reason;
-use crate::model::replication::{
-    Iteration, KeySource, Listen, Meeting, Mover, Pace, Replication, RsyncTls, VolumeMode,
-};
-use crate::model::step::{Doomed, Ending, MoverRun, NewService, Step};
+use crate::model::replication::{Iteration, Pace, Replication, VolumeMode};
+use crate::model::step::{Doomed, Ending, MountedSecret, MoverRun, NewService, Step};
 
 /// Where a mover finds its volume: a tree, or a device.
 const DATA_PATH: &str = "/data";
 const BLOCK_PATH: &str = "/dev/block";
 /// Where a mover finds its key.
-const KEY_PATH: &str = "/keys/psk.txt";
+const KEYS_PATH: &str = "/keys";
+const KEY_FILE: &str = "psk.txt";
 /// The port on which a destination listens, in its pod and on its Service.
 pub(crate) const RSYNC_TLS_PORT: std::num::NonZeroU16 = match std::num::NonZeroU16::new(8000) {
     Some(port) => port,
@@ -45,12 +45,16 @@ pub(super) fn surroundings(
     seen: &Observed,
     now: Timestamp,
 ) -> Result<(), Outcome> {
-    let Mover::RsyncTls(rsync) = &wish.mover;
-    if let Meeting::Listen(listen) = &rsync.meeting {
-        service(draft, wish, seen, listen, now)?;
+    match &wish.mover {
+        Mover::RsyncTls(rsync) => {
+            if let Meeting::Listen(listen) = &rsync.meeting {
+                service(draft, wish, seen, listen, now)?;
+            }
+            key(draft, wish, seen, &rsync.key)?;
+        }
+        Mover::Restic(restic) => repository::surroundings(wish, seen, restic)?,
     }
-    key(draft, wish, seen, &rsync.key)?;
-    account(draft, wish, seen, rsync)
+    account(draft, wish, seen)
 }
 
 fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) -> Result<(), Outcome> {
@@ -70,8 +74,8 @@ fn key(draft: &mut Draft, wish: &Replication, seen: &Observed, key: &KeySource) 
     }
 }
 
-fn account(draft: &mut Draft, wish: &Replication, seen: &Observed, rsync: &RsyncTls) -> Result<(), Outcome> {
-    match (&seen.account, &rsync.pod.service_account) {
+fn account(draft: &mut Draft, wish: &Replication, seen: &Observed) -> Result<(), Outcome> {
+    match (&seen.account, &wish.mover.pod().service_account) {
         (Some(_), Some(_)) => Ok(()),
         (None, Some(given)) => Err(Outcome::Blocked(Reason::AccountMissing {
             field: wish.mover.section().field("moverServiceAccount"),
@@ -128,6 +132,9 @@ pub(super) fn run(
     (volume, running): (&Volume, &Iteration),
     now: Timestamp,
 ) -> Result<MoverEnd, Outcome> {
+    if let Some(cache) = wish.mover.cache() {
+        repository::cache(draft, wish, seen, (cache, volume), now)?;
+    }
     let run = mover_run(wish, seen, volume, running);
     let Some(job) = &seen.job else {
         return Err(start::start(draft, (wish, seen, running), run, now));
@@ -229,23 +236,32 @@ pub(super) fn stop(job: &Job) -> Step {
 }
 
 fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Iteration) -> MoverRun {
-    let Mover::RsyncTls(rsync) = &wish.mover;
+    let pod = wish.mover.pod();
     // A ServiceAccount of the user's brings its own.
-    let copies = seen.pull_secrets.iter().filter(|_| rsync.pod.service_account.is_none());
+    let copies = seen.pull_secrets.iter().filter(|_| pod.service_account.is_none());
+    let (work, pod_labels, path, certificates) = match &wish.mover {
+        Mover::RsyncTls(rsync) => (rsync_tls(rsync), name::rsync_tls_pod_labels(&wish.owner), KEYS_PATH, None),
+        Mover::Restic(restic) => {
+            let work = repository::work(&wish.owner, restic, running);
+            (work, Vec::new(), repository::SETTINGS_PATH, restic.certificates.clone())
+        }
+    };
     MoverRun {
-        job: name::rsync_tls(&wish.owner),
+        job: name::job(&wish.owner, &wish.mover),
         mover: wish.mover.name(),
-        pod_labels: name::rsync_tls_pod_labels(&wish.owner),
+        pod_labels,
         claim: volume.claim.clone(),
         mode: volume.mode,
         read_only: volume.read_only,
-        key_secret: rsync.key.secret().to_owned(),
-        account: rsync.pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
-        pod: rsync.pod.clone(),
+        secret: MountedSecret { name: wish.mover.secret().to_owned(), path },
+        certificates,
+        cache: wish.mover.cache().map(|_| name::cache(&wish.owner)),
+        account: pod.service_account.clone().unwrap_or_else(|| name::service_account(&wish.owner)),
+        pod: pod.clone(),
         privilege: seen.privilege,
         request: Request {
             volume: volume.in_pod(),
-            work: work(rsync),
+            work,
             deadline_seconds: Some(wish.deadlines.run),
             progress_port: Some(PROGRESS_PORT),
         },
@@ -268,8 +284,8 @@ impl Volume {
     }
 }
 
-fn work(rsync: &RsyncTls) -> Work {
-    let key_file = PathBuf::from(KEY_PATH);
+fn rsync_tls(rsync: &RsyncTls) -> Work {
+    let key_file = Path::new(KEYS_PATH).join(KEY_FILE);
     let empty_source = rsync.empty_source;
     match &rsync.meeting {
         Meeting::Call { address, port } => Work::RsyncTlsSource(RsyncTlsSource {

@@ -6,6 +6,7 @@ mod former;
 mod place;
 mod placement;
 mod property;
+mod repository;
 mod volumes;
 mod world;
 
@@ -326,7 +327,7 @@ fn a_secret_for_pulling_the_image_is_copied_before_its_mover_starts_unless_the_u
     world.0.pull_secrets[0].copy = "volsync-pull-2".into();
     let other = plan(&wish, &world.0, now());
     assert!(matches!(other.steps[..], [Step::StopMover { .. }]), "its pod waits for an image with the former Secret");
-    let crate::model::replication::Mover::RsyncTls(rsync) = &mut wish.mover;
+    let crate::model::mover::Mover::RsyncTls(rsync) = &mut wish.mover else { panic!() };
     rsync.pod.service_account = Some("mine".to_owned());
     let mut world = World::new().with_surroundings(&wish);
     world.0.pull_secrets = vec![secret(false)];

@@ -5,18 +5,24 @@
 
 use doppel_contract::{LeftOut, Report, Tally, Verdict};
 
+use super::repository;
+use crate::model::mover::Mover;
 use crate::model::observed::MoverEnd;
 
 /// How many entries are named in a condition's message.
 const NAMED: usize = 3;
 
 /// The lines of a success.
-pub(super) fn success(end: &MoverEnd) -> String {
+pub(super) fn success(mover: &Mover, end: &MoverEnd) -> String {
     let Some(report) = &end.report else {
         return format!("the mover left no report ({})", end.reason);
     };
-    let mut lines = statistics(report);
-    let program = if report.tally.devices > 0 { "diskrsync" } else { "rsync" };
+    let mut lines = statistics(mover, report);
+    let program = match (mover, report.tally.devices) {
+        (Mover::Restic(_), _) => "Restic",
+        (Mover::RsyncTls(_), 0) => "rsync",
+        (Mover::RsyncTls(_), _) => "diskrsync",
+    };
     lines.push(format!("{program} completed in {}s", report.elapsed_ms.max(1).div_ceil(1000)));
     if !report.remarks.is_empty() {
         lines.push(format!("could not be kept: {}", list(&report.remarks)));
@@ -25,11 +31,11 @@ pub(super) fn success(end: &MoverEnd) -> String {
 }
 
 /// The lines of a failure.
-pub(super) fn failure(end: &MoverEnd) -> String {
+pub(super) fn failure(mover: &Mover, end: &MoverEnd) -> String {
     let mut lines = vec![format!("error: {}", summary(end))];
     // What was moved all the same, if anything was; and not the line by which tools know a success.
     if let Some(report) = end.report.as_ref().filter(|report| report.tally != Tally::default()) {
-        lines.extend(statistics(report));
+        lines.extend(statistics(mover, report));
     }
     lines.join("\n")
 }
@@ -59,7 +65,14 @@ fn list(problems: &LeftOut) -> String {
     format!("{} {noun}: {}{more}", problems.count, named.join(", "))
 }
 
-fn statistics(report: &Report) -> Vec<String> {
+fn statistics(mover: &Mover, report: &Report) -> Vec<String> {
+    match mover {
+        Mover::RsyncTls(_) => of_rsync(report),
+        Mover::Restic(restic) => repository::lines(&restic.task, report),
+    }
+}
+
+fn of_rsync(report: &Report) -> Vec<String> {
     // Destructured, so that a new count is not forgotten here.
     let Tally {
         entries,

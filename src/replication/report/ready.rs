@@ -6,7 +6,8 @@ use doppel_contract::{Fault, Line, Retry, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 use super::wait::what;
-use super::{failed_attempts, is_answered, logs, to_seconds, too_long};
+use super::{failed_attempts, is_answered, logs, repository, to_seconds, too_long};
+use crate::model::mover::Mover;
 use crate::model::observed::MoverEnd;
 use crate::model::readiness::{Blame, Failure, Readiness, ReadyReason, ReadyState};
 use crate::model::reason::Reason;
@@ -165,6 +166,7 @@ fn blocked(reason: &Reason) -> Finding {
         Reason::NotOurs { .. } => (ReadyState::Stalled, ReadyReason::NameTaken),
         Reason::ClaimMissing { .. } => (ReadyState::Reconciling, ReadyReason::ClaimMissing),
         Reason::SecretMissing { .. } => (ReadyState::Reconciling, ReadyReason::SecretMissing),
+        Reason::ConfigMapMissing { .. } => (ReadyState::Reconciling, ReadyReason::ConfigMapMissing),
         Reason::AccountMissing { .. } => (ReadyState::Reconciling, ReadyReason::AccountMissing),
     };
     Finding { state, reason: why, message: reason.to_string() }
@@ -176,7 +178,7 @@ fn progress(outcome: &Outcome, status: &Status, wish: &Replication, plan: &Plan)
         Outcome::Begin { .. } => (ReadyReason::Starting, "a synchronization begins".to_owned()),
         Outcome::Waiting(wait) => {
             let remedy = remedy(wait, wish, status);
-            let mut message = format!("{}{remedy}", what(wait, wish.owner.role));
+            let mut message = format!("{}{remedy}", what(wait, wish));
             for late in &plan.late {
                 message = format!("{message}; {}", too_long(late).1);
             }
@@ -201,7 +203,8 @@ fn progress(outcome: &Outcome, status: &Status, wish: &Replication, plan: &Plan)
 }
 
 fn idle(status: &Status, wish: &Replication, next_sync: Option<Timestamp>) -> (ReadyReason, String) {
-    let last = status.last_sync.map_or_else(String::new, |last| format!("synchronized at {last}; "));
+    let nothing = repository::nothing(status).map_or_else(String::new, |nothing| format!(", and {nothing}"));
+    let last = status.last_sync.map_or_else(String::new, |last| format!("synchronized at {last}{nothing}; "));
     match (&wish.trigger, next_sync) {
         (Trigger::Manual(_), _) => (
             ReadyReason::WaitingForManual,
@@ -244,10 +247,12 @@ fn remedy(wait: &Wait, wish: &Replication, status: &Status) -> String {
         Wait::UserUnscheduled { pod, .. } => {
             format!("; if that takes long, kubectl describe pod {pod} shows why it has none")
         }
-        Wait::Mover { .. } => match (wish.owner.role, &status.address) {
-            (Role::Source, _) => String::new(),
-            (Role::Destination, Some(address)) => format!("; its source must call {address} with the same key"),
-            (Role::Destination, None) => "; its Service has no address yet".to_owned(),
+        Wait::Mover { .. } => match (&wish.mover, wish.owner.role, &status.address) {
+            (Mover::Restic(_), _, _) | (Mover::RsyncTls(_), Role::Source, _) => String::new(),
+            (Mover::RsyncTls(_), Role::Destination, Some(address)) => {
+                format!("; its source must call {address} with the same key")
+            }
+            (Mover::RsyncTls(_), Role::Destination, None) => "; its Service has no address yet".to_owned(),
         },
     }
 }

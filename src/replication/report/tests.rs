@@ -2,6 +2,7 @@
 
 mod measures;
 mod ready;
+mod repository;
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use jiff::Timestamp;
 use super::{go_duration, report, report_error};
 use crate::model::copy_trigger::Answer;
 use crate::model::event::{Event, EventReason};
+use crate::model::mover::{KeySource, Listen, Meeting, Mover, RsyncTls};
 use crate::model::observed::{Key, MoverEnd, Observed, Service};
 use crate::model::pod::{Placement, PodSettings, Verbosity};
 use crate::model::readiness::Blame;
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    Beginner, Direction, Image, Iteration, KeySource, Listen, Meeting, Mover, Owner, Pace, Phase, Publish, Replication,
-    Role, RsyncTls, Target, Trigger,
+    Beginner, Direction, Image, Iteration, Owner, Pace, Phase, Publish, Replication, Role, Target, Trigger,
 };
 use crate::model::schedule::Schedule;
 use crate::model::status::{ConditionReason, CurrentSync, MoverResult, Status};

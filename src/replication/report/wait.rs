@@ -1,15 +1,16 @@
 //! What is waited for, in words.
 
 use super::IN_PROGRESS;
+use crate::model::mover::Mover;
 use crate::model::name;
 use crate::model::pod::Placement;
 use crate::model::queue::{Limit, Queued};
-use crate::model::replication::Role;
+use crate::model::replication::{Replication, Role};
 use crate::replication::plan::Wait;
 
 /// The message of `Synchronizing`.
-pub(super) fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
-    let what = what(wait, role);
+pub(super) fn waiting(wait: &Wait, wish: &Replication, failed_attempts: u32) -> String {
+    let what = what(wait, wish);
     match failed_attempts {
         0 => format!("{IN_PROGRESS}: {what}"),
         failed => {
@@ -19,7 +20,7 @@ pub(super) fn waiting(wait: &Wait, role: Role, failed_attempts: u32) -> String {
 }
 
 /// The same without what is said of every synchronization.
-pub(super) fn what(wait: &Wait, role: Role) -> String {
+pub(super) fn what(wait: &Wait, wish: &Replication) -> String {
     let because = |text: String, why: &Option<String>| match why {
         Some(why) => format!("{text}: {}", doppel_contract::Line::new(why)),
         None => text,
@@ -58,9 +59,11 @@ pub(super) fn what(wait: &Wait, role: Role) -> String {
                  Pod {other_pod} uses on node {other_node}; bring both pods to one node"
             )
         }
-        Wait::Mover { job } => match role {
-            Role::Source => format!("the mover of Job {job} is running"),
-            Role::Destination => format!("the mover of Job {job} is running, it waits for its source or receives"),
+        Wait::Mover { job } => match (wish.owner.role, &wish.mover) {
+            (Role::Destination, Mover::RsyncTls(_)) => {
+                format!("the mover of Job {job} is running, it waits for its source or receives")
+            }
+            (Role::Source, Mover::RsyncTls(_)) | (_, Mover::Restic(_)) => format!("the mover of Job {job} is running"),
         },
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-    PodSpec, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeDevice,
-    VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, EnvVar, KeyToPath, LocalObjectReference,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecretVolumeSource, SecurityContext, Volume, VolumeDevice, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::DeserializeOwned;
 
+use doppel_contract::Work;
+
 use super::{BuildError, extra, placement};
+use crate::model::mover::{Certificates, Holder};
 use crate::model::observed::Privilege;
 use crate::model::pod::Verbosity;
 use crate::model::replication::VolumeMode;
@@ -21,16 +24,28 @@ const MOVER_UID: i64 = 65532;
 /// Where the volume is attached.
 const DATA_PATH: &str = "/data";
 const BLOCK_PATH: &str = "/dev/block";
-const KEYS_PATH: &str = "/keys";
-/// What a privileged mover may do beyond an ordinary process (the list of VolSync for rsync-tls).
-const PRIVILEGED_CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "CHOWN", "FOWNER", "SETGID"];
+const CACHE_PATH: &str = "/cache";
+/// Where certificates are mounted, and under which name: those of VolSync's movers.
+const CERTIFICATES_PATH: &str = "/customCA";
+const CERTIFICATES_FILE: &str = "ca.crt";
+/// What a privileged mover may do beyond an ordinary process: the list of VolSync, which has SETGID for rsync-tls alone.
+const PRIVILEGED_CAPABILITIES: [&str; 3] = ["DAC_OVERRIDE", "CHOWN", "FOWNER"];
+const RSYNC_TLS_CAPABILITY: &str = "SETGID";
 
 /// The pod of one attempt.
 pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> {
     let security_context = security_context(run)?;
     let (affinity, tolerations) = placement::build(run)?;
-    let mut volumes = vec![data_volume(run), key_volume(run, &security_context)];
-    let mut mounts = vec![VolumeMount { read_only: Some(true), ..mount("keys", KEYS_PATH) }];
+    let mut volumes = vec![claim_volume("data", &run.claim, run.read_only), secret_volume(run, &security_context)];
+    let mut mounts = vec![VolumeMount { read_only: Some(true), ..mount("keys", run.secret.path) }];
+    if let Some(certificates) = &run.certificates {
+        volumes.push(certificates_volume(certificates));
+        mounts.push(VolumeMount { read_only: Some(true), ..mount("custom-ca", CERTIFICATES_PATH) });
+    }
+    if let Some(cache) = &run.cache {
+        volumes.push(claim_volume("cache", cache, false));
+        mounts.push(mount("cache", CACHE_PATH));
+    }
     if run.mode == VolumeMode::Filesystem {
         mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount("data", DATA_PATH) });
     }
@@ -57,7 +72,7 @@ pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> 
             volume_devices: (run.mode == VolumeMode::Block)
                 .then(|| vec![VolumeDevice { name: "data".to_owned(), device_path: BLOCK_PATH.to_owned() }]),
             resources: Some(resources(run)?),
-            security_context: Some(container_security_context(run.privilege)),
+            security_context: Some(container_security_context(run)),
             ..Container::default()
         }],
         volumes: Some(volumes),
@@ -84,26 +99,49 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
-fn data_volume(run: &MoverRun) -> Volume {
+fn claim_volume(name: &str, claim: &str, read_only: bool) -> Volume {
     Volume {
-        name: "data".to_owned(),
+        name: name.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: run.claim.clone(),
-            read_only: run.read_only.then_some(true),
+            claim_name: claim.to_owned(),
+            read_only: read_only.then_some(true),
         }),
         ..Volume::default()
     }
 }
 
-/// The key, as narrow as its reader allows: files of a Secret belong to root, so a mover that is neither root nor in the
+/// Certificates are no secret.
+fn certificates_volume(certificates: &Certificates) -> Volume {
+    let file = KeyToPath { key: certificates.key.clone(), path: CERTIFICATES_FILE.to_owned(), mode: None };
+    let (mut secret, mut config_map) = (None, None);
+    match &certificates.holder {
+        Holder::Secret(name) => {
+            secret = Some(SecretVolumeSource {
+                secret_name: Some(name.clone()),
+                items: Some(vec![file]),
+                ..SecretVolumeSource::default()
+            });
+        }
+        Holder::ConfigMap(name) => {
+            config_map = Some(ConfigMapVolumeSource {
+                name: name.clone(),
+                items: Some(vec![file]),
+                ..ConfigMapVolumeSource::default()
+            });
+        }
+    }
+    Volume { name: "custom-ca".to_owned(), secret, config_map, ..Volume::default() }
+}
+
+/// The Secret, as narrow as its reader allows: its files belong to root, so a mover that is neither root nor in the
 /// volume's group (fsGroup, which the kubelet grants) can only read them by everybody's right. Nobody else is in the pod.
-fn key_volume(run: &MoverRun, security_context: &PodSecurityContext) -> Volume {
+fn secret_volume(run: &MoverRun, security_context: &PodSecurityContext) -> Volume {
     let runs_as_root = run.privilege == Privilege::Privileged || security_context.run_as_user == Some(0);
     let mode = if runs_as_root || security_context.fs_group.is_some() { 0o400 } else { 0o444 };
     Volume {
         name: "keys".to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(run.key_secret.clone()),
+            secret_name: Some(run.secret.name.clone()),
             default_mode: Some(mode),
             ..SecretVolumeSource::default()
         }),
@@ -132,15 +170,17 @@ fn security_context(run: &MoverRun) -> Result<PodSecurityContext, BuildError> {
     Ok(context)
 }
 
-fn container_security_context(privilege: Privilege) -> SecurityContext {
-    let privileged = privilege == Privilege::Privileged;
+fn container_security_context(run: &MoverRun) -> SecurityContext {
+    let privileged = run.privilege == Privilege::Privileged;
+    let rsync_tls = matches!(run.request.work, Work::RsyncTlsSource(_) | Work::RsyncTlsDestination(_));
+    let capabilities = PRIVILEGED_CAPABILITIES.into_iter().chain(rsync_tls.then_some(RSYNC_TLS_CAPABILITY));
     SecurityContext {
         allow_privilege_escalation: Some(false),
         privileged: Some(false),
         read_only_root_filesystem: Some(true),
         capabilities: Some(Capabilities {
             drop: Some(vec!["ALL".to_owned()]),
-            add: privileged.then(|| PRIVILEGED_CAPABILITIES.map(str::to_owned).to_vec()),
+            add: privileged.then(|| capabilities.map(str::to_owned).collect()),
         }),
         run_as_user: privileged.then_some(0),
         run_as_non_root: privileged.then_some(false),

@@ -1,15 +1,16 @@
 //! Pods as they are born: within Pod Security Standard "restricted" unless the namespace allows privilege.
 
-use doppel_contract::{EmptySource, Request, RsyncTlsDestination, Volume, Work};
+use doppel_contract::{EmptySource, Repository, Request, ResticBackup, Retain, RsyncTlsDestination, Volume, Work};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::json;
 
 use super::build;
+use crate::model::mover::{Certificates, Holder};
 use crate::model::observed::Privilege;
 use crate::model::pod::{Content, ExtraVolume, Need, Placement, PodSettings, Verbosity};
 use crate::model::replication::{Owner, Pace, Role, VolumeMode};
-use crate::model::step::MoverRun;
+use crate::model::step::{MountedSecret, MoverRun};
 
 fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
     MoverRun {
@@ -19,7 +20,9 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
         claim: "claim".to_owned(),
         mode: VolumeMode::Filesystem,
         read_only: false,
-        key_secret: "key".to_owned(),
+        secret: MountedSecret { name: "key".to_owned(), path: "/keys" },
+        certificates: None,
+        cache: None,
         account: "volsync-dst-x".to_owned(),
         pod,
         privilege,
@@ -232,4 +235,44 @@ fn a_block_volume_is_a_device_in_its_pod_and_no_mount() {
     assert_eq!(request.volume, Volume::device("/dev/block"));
     let volumes = serde_json::to_value(pod(&job).volumes.as_ref().unwrap()).unwrap();
     assert_eq!(volumes[0], json!({"name": "data", "persistentVolumeClaim": {"claimName": "claim", "readOnly": true}}));
+}
+
+#[test]
+fn a_mover_of_a_repository_finds_its_secret_its_cache_and_its_certificates_as_files() {
+    let certificates = |holder| Some(Certificates { holder, key: "root.pem".to_owned() });
+    let run = MoverRun {
+        mover: "restic",
+        secret: MountedSecret { name: "repository".to_owned(), path: "/repository" },
+        certificates: certificates(Holder::ConfigMap("trust".to_owned())),
+        cache: Some("volsync-src-x-cache".to_owned()),
+        request: Request { work: backup(), ..run(Privilege::Unprivileged, PodSettings::default()).request },
+        ..run(Privilege::Privileged, PodSettings::default())
+    };
+    let job = build(&owner(), &run, "image:1").unwrap();
+    assert_hardened(&job);
+    let seen = serde_json::to_value(container(&job)).unwrap();
+    assert_eq!(seen["name"], "restic");
+    assert_eq!(seen["securityContext"]["capabilities"]["add"], json!(["DAC_OVERRIDE", "CHOWN", "FOWNER"]));
+    let expected = json!([
+        {"name": "keys", "mountPath": "/repository", "readOnly": true},
+        {"name": "custom-ca", "mountPath": "/customCA", "readOnly": true},
+        {"name": "cache", "mountPath": "/cache"},
+        {"name": "data", "mountPath": "/data", "readOnly": false},
+    ]);
+    assert_eq!(seen["volumeMounts"], expected);
+    let volumes = serde_json::to_value(pod(&job).volumes.as_ref().unwrap()).unwrap();
+    assert_eq!(volumes[1]["secret"]["secretName"], "repository");
+    let items = json!([{"key": "root.pem", "path": "ca.crt"}]);
+    assert_eq!(volumes[2], json!({"name": "custom-ca", "configMap": {"name": "trust", "items": items}}));
+    assert_eq!(volumes[3], json!({"name": "cache", "persistentVolumeClaim": {"claimName": "volsync-src-x-cache"}}));
+    let run = MoverRun { certificates: certificates(Holder::Secret("trust".to_owned())), ..run };
+    let job = build(&owner(), &run, "image:1").unwrap();
+    let volumes = serde_json::to_value(pod(&job).volumes.as_ref().unwrap()).unwrap();
+    assert_eq!(volumes[2], json!({"name": "custom-ca", "secret": {"secretName": "trust", "items": items}}));
+}
+
+fn backup() -> Work {
+    let settings = "/repository".into();
+    let repository = Repository { settings, ca_file: None, cache: Some("/cache".into()), lock_owner: None };
+    Work::ResticBackup(ResticBackup { repository, retain: Retain::default(), prune: false, unlock: false })
 }

@@ -147,7 +147,7 @@ impl Stage {
     }
 
     #[track_caller]
-    fn apply(&self, manifest: &str, values: &[(&str, &str)]) {
+    pub(super) fn apply(&self, manifest: &str, values: &[(&str, &str)]) {
         self.cluster.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], &self.filled(manifest, values));
     }
 
@@ -207,7 +207,7 @@ impl Stage {
     }
 
     #[track_caller]
-    fn claim(&self, name: &str, from: &str) {
+    pub(super) fn claim(&self, name: &str, from: &str) {
         self.apply(CLAIM, &[("NAME", name), ("FROM", from)]);
     }
 
@@ -335,7 +335,7 @@ impl Stage {
 
     /// Where a claim's volume is on this machine.
     #[track_caller]
-    fn volume(&self, claim: &str) -> PathBuf {
+    pub(super) fn volume(&self, claim: &str) -> PathBuf {
         let volume = self.kubectl(&["get", "pvc", claim, "-o", "jsonpath={.spec.volumeName}"]);
         let handle = self.cluster.kubectl(&["get", "pv", &volume, "-o", "jsonpath={.spec.csi.volumeHandle}"]);
         self.cluster.volumes().join(handle)

@@ -90,7 +90,7 @@ impl<'b> Scan<'b> {
     }
 
     fn visit(&mut self, found: &Found<'_>) -> Result<(), Error> {
-        let Found { parent, name, metadata, detail, object } = found;
+        let Found { parent, name, metadata, detail, object, attributes: _ } = found;
         self.leave_until(Some(*parent))?;
         let xattrs = object.map_or(Ok(Vec::new()), |object| self.xattrs.read(object));
         let Some(level) = self.levels.last_mut() else { return Err(Error::Stopped) };

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::world::{World, at, claim, destination, source};
 use super::{NOW, names, now, running};
+use crate::model::mover::Mover;
 use crate::model::observed::{MoverState, Ownership, PodState};
 use crate::model::pod::{Content, ExtraVolume, Need};
 use crate::model::reason::Reason;
-use crate::model::replication::{Mover, Pace, Publish, Replication, SourceCopy, Target};
+use crate::model::replication::{Pace, Publish, Replication, SourceCopy, Target};
 use crate::model::step::{MoverRun, Step};
 use crate::replication::plan::{Outcome, Plan, Wait, plan};
 
@@ -28,7 +29,7 @@ fn started(plan: &Plan) -> &MoverRun {
 }
 
 fn add_volume(wish: &mut Replication, content: Content) {
-    let Mover::RsyncTls(rsync) = &mut wish.mover;
+    let Mover::RsyncTls(rsync) = &mut wish.mover else { panic!() };
     let name = format!("u-{}", rsync.pod.volumes.len());
     let mount_path = format!("/mnt/{}", rsync.pod.volumes.len());
     rsync.pod.volumes.push(ExtraVolume { name, mount_path, content });

@@ -6,6 +6,7 @@ use doppel_contract::{EmptySource, Retry, Verdict};
 use jiff::Timestamp;
 
 use super::{failure, report};
+use crate::model::mover::{KeySource, Listen, Meeting, Mover, RsyncTls};
 use crate::model::name;
 use crate::model::observed::{
     Account, Claim, ClaimUser, Claimed, Job, Key, MoverEnd, MoverState, Observed, Ownership, PodState, Service,
@@ -14,8 +15,8 @@ use crate::model::observed::{
 use crate::model::pod::{PodSettings, Verbosity};
 use crate::model::policy::Deadlines;
 use crate::model::replication::{
-    Beginner, Direction, Iteration, KeySource, Lifetime, Listen, Meeting, Mover, Owner, Pace, Phase, Publish,
-    Replication, Role, RsyncTls, SourceCopy, Target, Trigger, VolumeMode,
+    Beginner, Direction, Iteration, Lifetime, Owner, Pace, Phase, Publish, Replication, Role, SourceCopy, Target,
+    Trigger, VolumeMode,
 };
 use crate::model::step::Step;
 use crate::replication::plan::plan;
@@ -80,7 +81,7 @@ fn wish(role: Role, object: &str, direction: Direction, meeting: Meeting) -> Rep
 }
 
 pub(super) fn give_key(wish: &mut Replication, secret: &str) {
-    let Mover::RsyncTls(rsync) = &mut wish.mover;
+    let Mover::RsyncTls(rsync) = &mut wish.mover else { panic!() };
     rsync.key = KeySource::Given(secret.to_owned());
 }
 
