@@ -56,6 +56,13 @@ pub(crate) enum Command {
     /// It sets spec.trigger.manual to a value of its own. While that is set, a schedule is not in force; so where there is a
     /// schedule, the value is taken back as soon as the synchronization has begun, and the schedule goes on.
     Sync(SyncArgs),
+    /// List the newest snapshots in the repository of an object, as its latest run told.
+    Snapshots(SnapshotsArgs),
+    /// Fill a claim from a repository: from its newest snapshot, or from the newest that was made at a time or before.
+    ///
+    /// It writes a ReplicationDestination, restore-PVC, that reaches the repository as NAME does, and waits until the claim is filled. Run
+    /// again, that object is used again. A claim that is not there is made like the one that was backed up.
+    Restore(RestoreArgs),
     /// Replicate a volume into another cluster: make destination, key and source in one go.
     ///
     /// It creates a ReplicationDestination (rsyncTLS), waits until that has an address and a key, copies the key's Secret beside the
@@ -136,6 +143,36 @@ pub(crate) struct SyncArgs {
     /// How long to wait: 90s, 10m, 2h. With --wait as long as it takes where it is absent, otherwise 1m for the begin.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// How to write it.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The newest snapshot made at this time or before: 2026-11-23T04:05:06Z. The newest of all where it is absent.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// The claim to fill; one that is there is written into. Where it is absent, a new one: the claim's name and -restored.
+    #[arg(long, value_name = "PVC")]
+    pub(crate) to: Option<String>,
+    /// Delete what is in the claim and not in the snapshot.
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// How long to wait: 90s, 10m, 2h. As long as it takes where it is absent.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print the manifests, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,8 @@ mod follow;
 mod object;
 mod pair;
 mod progress;
+mod restore;
+mod snapshots;
 mod state;
 mod status;
 mod sync;
@@ -53,6 +55,14 @@ async fn run(typed: Typed) -> Result<(), Error> {
         Command::Explain(args) => {
             let (cluster, namespace) = connect(&connection).await?;
             explain::run(&cluster, &namespace, &args.which).await
+        }
+        Command::Snapshots(args) => {
+            let (cluster, namespace) = connect(&connection).await?;
+            snapshots::run(&cluster, &namespace, &args).await
+        }
+        Command::Restore(args) => {
+            let (cluster, namespace) = connect(&connection).await?;
+            restore::run(&cluster, &namespace, &args).await
         }
         Command::Pair(args) => pair::run(&connection, &args).await,
         Command::Sync(args) => {

@@ -77,7 +77,7 @@ pub(crate) struct Ends {
     pub(crate) address: Option<String>,
     /// Likewise; the method's own where it is absent.
     pub(crate) port: Option<i32>,
-    /// The Secret with the key.
+    /// The Secret with the key, or with what opens the repository.
     pub(crate) key_secret: Option<String>,
     /// Whether the operator made it: the spec names none.
     pub(crate) key_is_generated: bool,
@@ -107,6 +107,16 @@ impl fmt::Display for Method {
 }
 
 impl Object {
+    /// The section of its spec, as messages name it.
+    pub(crate) fn section(&self) -> &'static str {
+        match self.method {
+            Method::One("restic") => "spec.restic",
+            Method::One("rclone") => "spec.rclone",
+            Method::One("rsync") => "spec.rsync",
+            Method::One(_) | Method::External(_) | Method::Unclear => "spec.rsyncTLS",
+        }
+    }
+
     /// What is known of its synchronizations.
     pub(crate) fn sync(&self) -> SyncStatus {
         self.status.clone().unwrap_or_default()
@@ -155,7 +165,8 @@ impl From<ReplicationSource> for Object {
         ];
         let tls = spec.rsync_tls.as_deref();
         let generated = status.as_ref().and_then(|status| status.rsync_tls.as_ref()?.key_secret.clone());
-        let users = given(tls.and_then(|tls| tls.key_secret.as_ref()));
+        let repository = spec.restic.as_ref().and_then(|restic| restic.repository.as_ref());
+        let users = given(tls.and_then(|tls| tls.key_secret.as_ref()).or(repository));
         let ends = Ends {
             claim: given(spec.source_pvc.as_ref()),
             address: given(tls.and_then(|tls| tls.address.as_ref())),
@@ -190,8 +201,10 @@ impl From<ReplicationDestination> for Object {
             (spec.rclone.is_some(), "rclone"),
         ];
         let volume = spec.rsync_tls.as_ref().map(|tls| &tls.volume);
+        let volume = volume.or(spec.restic.as_ref().map(|restic| &restic.volume));
+        let repository = spec.restic.as_ref().and_then(|restic| restic.repository.as_ref());
         let claim = given(volume.and_then(|volume| volume.destination_pvc.as_ref()));
-        let users = given(spec.rsync_tls.as_ref().and_then(|tls| tls.key_secret.as_ref()));
+        let users = given(spec.rsync_tls.as_ref().and_then(|tls| tls.key_secret.as_ref()).or(repository));
         let seen = status.as_ref().and_then(|status| status.rsync_tls.clone()).unwrap_or_default();
         let image = status.as_ref().and_then(|status| status.latest_image.as_ref());
         let ends = Ends {

@@ -16,7 +16,8 @@ pub(crate) fn percent(progress: &ProgressStatus) -> Option<u64> {
     let share = |done: Option<i64>, total: Option<i64>| {
         let (done, total) = (u64::try_from(done?).ok()?, u64::try_from(total?).ok()?);
         // What grew meanwhile is more than was counted.
-        (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64)
+        let percent = (u128::from(done.min(total)) * 100).checked_div(u128::from(total))?;
+        u64::try_from(percent).ok()
     };
     share(progress.bytes, progress.bytes_total).or_else(|| share(progress.entries, progress.entries_total))
 }

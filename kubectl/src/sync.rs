@@ -25,7 +25,7 @@ use bar::Bar;
 use progress::{Asked, Stage};
 
 /// Values of spec.trigger.manual that begin like this are this program's.
-const PREFIX: &str = "kubectl-doppel-";
+pub(crate) const PREFIX: &str = "kubectl-doppel-";
 /// A write fails when the operator wrote the status since the read; it writes a few times a second at most.
 const MOST_CONFLICTS: u32 = 10;
 /// For the begin, without --wait: an operator that is up takes a second; one that starts, or changes hands, half a minute.
@@ -49,6 +49,22 @@ pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &SyncArgs) -> 
     // Whatever happened: a schedule is not left out of force.
     let restored = sync.restore().await;
     ended.and(restored)
+}
+
+/// Waits for a synchronization of an object that was asked for already by this value of its trigger.
+pub(crate) async fn await_asked(
+    cluster: &Cluster,
+    object: Object,
+    tag: String,
+    limit: Option<Duration>,
+) -> Result<(), Error> {
+    let asked = Asked::new(tag, &object, 1);
+    let mut sync = Sync { cluster, object, asked, stage: Stage::Asked, schedule: Schedule::None };
+    tokio::select! {
+        ended = sync.follow(Goal::Done) => ended,
+        () = sleep(limit) => Err(sync.late(limit)),
+        _ = tokio::signal::ctrl_c() => Err(sync.interrupted()),
+    }
 }
 
 async fn sleep(limit: Option<Duration>) {

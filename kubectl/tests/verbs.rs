@@ -8,6 +8,7 @@ mod world;
 mod verbs {
     mod explain;
     mod pair;
+    mod restore;
 
     use serde_json::json;
 

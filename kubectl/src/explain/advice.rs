@@ -4,7 +4,7 @@
 
 use super::child::Child;
 use super::facts::{Facts, Found};
-use crate::object::{Kind, Object};
+use crate::object::{Kind, Method, Object};
 use crate::state::{self, Failure, Server, Standing, State};
 use crate::text::one_line;
 
@@ -39,12 +39,17 @@ fn missing(facts: &Facts) -> Vec<String> {
     let mut steps = Vec::new();
     if let (Found::Missing, Some(name)) = (&facts.users_claim, &object.ends.claim) {
         let field = match object.kind {
-            Kind::Source => "spec.sourcePVC",
-            Kind::Destination => "spec.rsyncTLS.destinationPVC",
+            Kind::Source => "spec.sourcePVC".to_owned(),
+            Kind::Destination => format!("{}.destinationPVC", object.section()),
         };
         steps.push(format!("create PersistentVolumeClaim {}, or correct {field}", one_line(name)));
     }
     if let (Found::Missing, Some(name)) = (&facts.key, &object.ends.key_secret) {
+        if object.method == Method::One("restic") {
+            let remedy =
+                "create it with the keys RESTIC_REPOSITORY and RESTIC_PASSWORD, or correct spec.restic.repository";
+            return [steps, vec![format!("Secret {} does not exist: {remedy}", one_line(name))]].concat();
+        }
         let remedy = match (object.kind, object.ends.key_is_generated) {
             (Kind::Source, false) => "copy the Secret of the destination, which its status.rsyncTLS.keySecret names",
             (Kind::Source, true) => {
@@ -73,6 +78,10 @@ fn after(failure: &Failure, facts: &Facts) -> String {
     };
     match failure.fault.as_deref() {
         Some("User") => "correct what the failure names; a changed spec is tried at once".to_owned(),
+        Some("Peer" | "Network") if object.method == Method::One("restic") => {
+            "see whether the repository's store answers, and what is between: proxies, firewalls, NetworkPolicies (docs/network.md)"
+                .to_owned()
+        }
         Some("Peer") => format!("look at the {other}: kubectl doppel explain NAME, in its cluster and namespace"),
         Some("Network") => match (object.kind, &object.ends.address) {
             (Kind::Source, Some(address)) => format!(
@@ -83,8 +92,7 @@ fn after(failure: &Failure, facts: &Facts) -> String {
         },
         Some("Volume") => "see whether the volume is full, damaged or not readable to the mover's user".to_owned(),
         Some("Cluster") => {
-            "the cluster ended the mover, or did not start it: see its memory limit (spec.rsyncTLS.moverResources), quotas and nodes"
-                .to_owned()
+            format!("the cluster ended the mover, or did not start it: see its memory limit ({}.moverResources), quotas and nodes", object.section())
         }
         Some("Doppel") => "that is a defect of Doppel: please report it, with the mover's log".to_owned(),
         // VolSync says nothing of whose fault it is.
@@ -132,7 +140,7 @@ fn describe(object: &Object, child: &Child) -> String {
 fn nothing(object: &Object, state: &State) -> String {
     match (state.standing, object.kind, state.reason.as_str()) {
         (Standing::Stalled, _, _) => "do what the message above says; a changed spec is tried at once".to_owned(),
-        (Standing::Reconciling, Kind::Destination, "MoverRunning") => {
+        (Standing::Reconciling, Kind::Destination, "MoverRunning") if object.method != Method::One("restic") => {
             "nothing here: it waits for its source. If none calls, see kubectl doppel explain NAME of the source"
                 .to_owned()
         }

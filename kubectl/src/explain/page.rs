@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::advice;
 use super::child::{Child, Warning};
 use super::facts::{Facts, Found};
-use crate::object::{Kind, Object};
+use crate::object::{Kind, Method, Object};
 use crate::progress;
 use crate::state::{self, Server, State};
 use crate::text::{age, moment, one_line, shortened, words};
@@ -125,7 +125,8 @@ fn failure(page: &mut Page, object: &Object, now: Timestamp) {
 
 /// How data gets from one side to the other.
 fn connection(page: &mut Page, facts: &Facts, now: Timestamp) {
-    let ends = &facts.object.ends;
+    let object = &facts.object;
+    let ends = &object.ends;
     let port = ends.port.map(|port| format!(", port {port}")).unwrap_or_default();
     match (facts.object.kind, &ends.address) {
         (Kind::Source, Some(address)) => page.line("Connects to", format!("{}{port}", one_line(address))),
@@ -142,7 +143,8 @@ fn connection(page: &mut Page, facts: &Facts, now: Timestamp) {
             Found::Missing => ", which does not exist",
             Found::Unknown => ", not looked at",
         };
-        page.line("Key", format!("Secret {}{there}", one_line(secret)));
+        let label = if object.method == Method::One("restic") { "Repository" } else { "Key" };
+        page.line(label, format!("Secret {}{there}", one_line(secret)));
     }
 }
 
