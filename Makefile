@@ -99,6 +99,10 @@ bench-rsync: prerequisites build ## Side by side with rsync and stunnel as VolSy
 bench-block: prerequisites build ## Block devices side by side with diskrsync and stunnel as VolSync runs them
 	bench/block
 
+.PHONY: bench-restic
+bench-restic: prerequisites build ## Backups, restores and checks side by side with restic (RESTIC_NEWEST: another binary than PATH's)
+	bench/restic
+
 .PHONY: bench-link
 bench-link: prerequisites build ## The same over a slow link: a round trip of 50 ms, 100 Mbit/s
 	bench/link
