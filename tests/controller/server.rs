@@ -20,8 +20,9 @@ pub(super) async fn config() -> kube::Config {
 async fn read(path: &Path) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    config.read_timeout = Some(std::time::Duration::from_secs(30));
-    // Or a connection that nobody used for that long fails the next request, though it is answered at once.
+    // Longer than a connection is kept that nobody uses (90 s), for that time counts, too: a request on one that is about to be too
+    // old would fail, though it is answered at once.
+    config.read_timeout = Some(std::time::Duration::from_secs(120));
     config.reset_reader_on_write = true;
     config
 }
