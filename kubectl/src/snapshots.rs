@@ -54,6 +54,12 @@ fn table(object: &Object, list: &List, now: Timestamp) -> String {
     let Some(seen) = list.seen else {
         return format!("{object} was not synchronized yet, so it is not known what its repository holds.\n");
     };
+    if list.snapshots == 0 && list.items.is_empty() {
+        return format!(
+            "The latest run of {object}, {}, did not list what its repository holds.\n",
+            text::moment(seen, now)
+        );
+    }
     let mut text = String::new();
     if !list.items.is_empty() {
         text.push_str(&format!("{:<10}{:<22}{:<12}{:<12}{}\n", "SNAPSHOT", "TIME", "AGE", "SIZE", "COMPLETE"));
@@ -87,6 +93,14 @@ mod tests {
         let expected = include_str!("../tests/fixtures/snapshots.txt");
         let shown = table(&object, &List::of(&object), fixtures::now());
         assert_eq!(shown, expected, "\n{shown}");
+    }
+
+    #[test]
+    fn of_a_run_that_did_not_count_no_count_is_told() {
+        let mut object = fixtures::object("restic");
+        object.status.as_mut().unwrap().repository = None;
+        let shown = table(&object, &List::of(&object), fixtures::now());
+        assert!(shown.contains("did not list what its repository holds") && !shown.contains("0 snapshots"), "{shown}");
     }
 
     #[test]

@@ -207,7 +207,7 @@ pub struct SyncStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryStatus {
-    /// How many snapshots there are.
+    /// How many snapshots there are. Absent where the run did not count them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<i64>,
 

@@ -126,5 +126,5 @@ async fn a_first_deployment_that_has_nothing_to_restore_succeeds_and_says_so() {
     let object = world.until(&operator, told).await;
     let status = serde_json::to_value(object.status).unwrap();
     assert_eq!(status["latestImage"]["name"], "volsync-x-dest");
-    assert_eq!(status["repository"]["nothing"], "NoRepository");
+    assert_eq!(status["repository"], json!({"newest": [], "nothing": "NoRepository"}), "nobody counted");
 }

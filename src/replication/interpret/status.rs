@@ -180,7 +180,8 @@ fn write_catalogue(catalogue: &Catalogue) -> RepositoryStatus {
         incomplete: snapshot.incomplete.then_some(true),
     });
     RepositoryStatus {
-        snapshots: Some(number(*snapshots)),
+        // None that it knows of: a restore, and a run that could not forget, do not count them.
+        snapshots: (*snapshots > 0).then(|| number(*snapshots)),
         newest: Some(newest.collect()),
         nothing: nothing.map(|nothing| nothing_name(nothing).to_owned()),
     }
