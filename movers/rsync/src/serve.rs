@@ -22,7 +22,6 @@ mod receiver;
 mod session;
 mod shared;
 mod signature;
-mod store;
 mod tokens;
 
 use std::io::{Read, Write};

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::metadata::{DeviceNumber, Kind};
 use crate::names::Name;
+use crate::remove::{Removed, remove};
 
 /// How the names of temporary files begin. What a run that died left behind is known, and removed, by it.
 const PREFIX: &[u8] = b".doppel-tmp.";
@@ -21,6 +22,24 @@ const PREFIX: &[u8] = b".doppel-tmp.";
 const PARTIAL: &[u8] = b".doppel-part.";
 /// Hexadecimal digits of a number that no other run uses, and of a hash.
 const DIGITS: usize = 16;
+
+/// Gets a new entry under its name by `commit`, whatever has that name: a directory, with all that is in it, gives way.
+///
+/// # Errors
+/// The kernel's.
+pub fn commit_over(
+    dir: BorrowedFd<'_>,
+    name: Name<'_>,
+    mut commit: impl FnMut(Name<'_>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match commit(name) {
+        Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+            remove(dir, name, &mut Removed::default())?;
+            commit(name)
+        }
+        result => result,
+    }
+}
 
 /// Whether this is the name of a temporary file of this crate, partial ones included.
 #[must_use]

@@ -1,7 +1,7 @@
 //! The threads that write files.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
@@ -11,8 +11,7 @@ use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
 use doppel_volume::monitor::OneFile;
 use doppel_volume::names::{Name, join};
-use doppel_volume::remove::{Removed, remove};
-use doppel_volume::replace::NewFile;
+use doppel_volume::replace::{NewFile, commit_over};
 use doppel_volume::sparse::Reading;
 use doppel_volume::tree::{metadata_at, metadata_of, open_file};
 use rustix::io::Errno;
@@ -193,19 +192,4 @@ fn has_content(
     }
     let now = metadata_of(reading.file())?;
     Ok((now.size, now.modified, now.changed) == (have.size, have.modified, have.changed))
-}
-
-/// Lets something take its name, and removes a directory that has it.
-pub(super) fn commit_over(
-    dir: BorrowedFd<'_>,
-    name: Name<'_>,
-    mut commit: impl FnMut(Name<'_>) -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    match commit(name) {
-        Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => {
-            remove(dir.as_fd(), name, &mut Removed::default())?;
-            commit(name)
-        }
-        result => result,
-    }
 }

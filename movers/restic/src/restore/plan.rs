@@ -12,7 +12,7 @@ use doppel_volume::listing::Listing;
 use doppel_volume::metadata::Kind;
 use doppel_volume::names::{MAX_PATH, Name, join, split};
 use doppel_volume::remove::{Removed, open_up, remove};
-use doppel_volume::replace::{NewEntry, is_partial, is_temporary};
+use doppel_volume::replace::{NewEntry, commit_over, is_partial, is_temporary};
 use doppel_volume::tree::metadata_at;
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ use crate::format::id::Id;
 use crate::format::tree::Node;
 use crate::repository::load::TreeReader;
 use crate::restore::fetch::WINDOW;
-use crate::restore::files::{WantedFile, commit_over};
+use crate::restore::files::WantedFile;
 use crate::restore::{Job, lock};
 
 /// The walk.

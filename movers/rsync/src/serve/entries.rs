@@ -7,7 +7,7 @@ use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::{Kind, Metadata};
 use doppel_volume::names::Name;
-use doppel_volume::replace::NewEntry;
+use doppel_volume::replace::{NewEntry, commit_over};
 use doppel_volume::tree::metadata_at;
 use rustix::io::Errno;
 
@@ -16,7 +16,6 @@ use crate::proto::xattr::Values;
 use crate::serve::extras::Lacking;
 use crate::serve::session::Job;
 use crate::serve::shared::State;
-use crate::serve::store::commit_over;
 
 /// Makes the entry, unless it is there already. `is_new` says that its directory is new, so that nothing is in it. Returns
 /// also which extended attributes it lacks.

@@ -2,14 +2,13 @@
 
 use doppel_contract::Line;
 use doppel_volume::dirs::Dirs;
-use doppel_volume::replace::NewEntry;
+use doppel_volume::replace::{NewEntry, commit_over};
 use doppel_volume::tree::metadata_at;
 use rustix::io::Errno;
 
 use crate::serve::directories::{Directories, Presence};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
-use crate::serve::store::commit_over;
 
 /// Makes each follower a link of its leader.
 pub(super) fn make<'t>(followers: &[(u32, u32)], job: &Job<'t>, dirs: &mut Dirs<'t>, directories: &Directories) {

@@ -8,7 +8,7 @@ use doppel_volume::attributes::Object;
 use doppel_volume::dirs::Dirs;
 use doppel_volume::metadata::Kind;
 use doppel_volume::monitor::OneFile;
-use doppel_volume::replace::NewFile;
+use doppel_volume::replace::{NewFile, commit_over};
 use doppel_volume::tree::{metadata_at, metadata_of};
 use rustix::io::Errno;
 
@@ -27,7 +27,6 @@ use crate::proto::xattr::{self, Values};
 use crate::serve::partial::{Basis, LARGE, WORTH_KEEPING};
 use crate::serve::session::Job;
 use crate::serve::shared::State;
-use crate::serve::store::commit_over;
 use crate::serve::tokens::{Piece, Tokens};
 use crate::session::Agreed;
 use crate::stream::reader::Reader;
