@@ -22,7 +22,7 @@ pub(crate) struct Index {
     pub(crate) files: Vec<Id>,
 }
 
-/// A place of a blob. A blob may have several.
+/// A place of a blob. A blob may have several, also in one pack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) id: Id,
@@ -172,7 +172,7 @@ impl Builder {
         let mut index = self.index;
         for entries in [&mut index.data, &mut index.trees] {
             entries.sort_unstable_by_key(|entry| (entry.id, entry.pack, entry.offset));
-            entries.dedup_by_key(|entry| (entry.id, entry.pack));
+            entries.dedup_by_key(|entry| (entry.id, entry.pack, entry.offset));
             entries.shrink_to_fit();
         }
         index
@@ -217,5 +217,26 @@ impl Marks {
             BlobKind::Tree => &self.trees,
         };
         words.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(id: u8, offset: u32) -> Blob {
+        Blob { id: Id::of(&[id]), kind: BlobKind::Data, offset, length: 100, uncompressed: 0 }
+    }
+
+    #[test]
+    fn a_blob_that_a_pack_has_twice_has_two_places_and_a_pack_that_is_named_twice_is_one() -> Result<(), Error> {
+        let pack = IndexedPack { id: Id::of(b"pack"), blobs: vec![blob(1, 0), blob(2, 100), blob(1, 200)] };
+        let mut builder = Builder::default();
+        builder.add(&pack)?;
+        builder.add(&pack)?;
+        let index = builder.build();
+        assert_eq!(index.packs().len(), 1);
+        assert_eq!(index.entries(BlobKind::Data).len(), 3);
+        Ok(())
     }
 }

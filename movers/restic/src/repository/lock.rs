@@ -1,14 +1,14 @@
 //! Holding a lock, and removing those that nobody holds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doppel_contract::Line;
 use doppel_storage::Kind;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::format::Malformed;
@@ -49,7 +49,7 @@ pub enum Unlock {
 
 /// A lock that is held, and renewed by a thread. Dropped, it is removed.
 pub(crate) struct Held {
-    lost: Arc<AtomicBool>,
+    renewed: Arc<Renewed>,
     end: Option<Sender<()>>,
     renewer: Option<JoinHandle<()>>,
 }
@@ -59,7 +59,7 @@ const RENEW: Duration = Duration::from_secs(5 * 60);
 /// How soon that is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 /// Seven and a half minutes before others take it for stale, the work ends; restic does the same.
-const LOST: SignedDuration = SignedDuration::from_secs(30 * 60 - 7 * 60 - 30);
+const LOST: i64 = 30 * 60 - 7 * 60 - 30;
 /// Two locks that were written at the same time see each other after this, also in a store whose listings lag.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -83,12 +83,12 @@ impl Held {
             let _ = repository.remove(Folder::Locks, &id);
             return Err(error);
         }
-        let lost = Arc::new(AtomicBool::new(false));
+        let renewed = Arc::new(Renewed(AtomicI64::new(lock.time.at().as_second())));
         let (end, ended) = channel();
-        let renewer = Renewer { repository: repository.clone(), lock, id, lost: Arc::clone(&lost) };
+        let renewer = Renewer { repository: repository.clone(), lock, id, renewed: Arc::clone(&renewed) };
         let renewer = std::thread::Builder::new().name("lock".to_owned()).spawn(move || renewer.run(&ended));
         match renewer {
-            Ok(renewer) => Ok(Self { lost, end: Some(end), renewer: Some(renewer) }),
+            Ok(renewer) => Ok(Self { renewed, end: Some(end), renewer: Some(renewer) }),
             Err(error) => {
                 let _ = repository.remove(Folder::Locks, &id);
                 Err(Error::Resources(error))
@@ -98,7 +98,7 @@ impl Held {
 
     /// Fails if others may believe that the lock is nobody's. To be asked before anything is made visible or removed.
     pub(crate) fn ensure(&self) -> Result<(), Error> {
-        if self.lost.load(Ordering::Relaxed) { Err(Error::LockLost) } else { Ok(()) }
+        if self.renewed.is_lost(Timestamp::now()) { Err(Error::LockLost) } else { Ok(()) }
     }
 }
 
@@ -112,11 +112,21 @@ impl Drop for Held {
     }
 }
 
+/// When a lock was renewed last, in seconds of Unix time. It is compared with the clock at the moment of asking: a process that
+/// was stopped, with its machine perhaps, goes on as if no time had passed, and others have seen the lock grow stale.
+struct Renewed(AtomicI64);
+
+impl Renewed {
+    fn is_lost(&self, now: Timestamp) -> bool {
+        now.as_second().saturating_sub(self.0.load(Ordering::Relaxed)) > LOST
+    }
+}
+
 struct Renewer {
     repository: Repository,
     lock: Lock,
     id: Id,
-    lost: Arc<AtomicBool>,
+    renewed: Arc<Renewed>,
 }
 
 impl Renewer {
@@ -124,19 +134,19 @@ impl Renewer {
         let mut wait = RENEW;
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(wait) {
             let now = Timestamp::now();
+            if self.renewed.is_lost(now) {
+                // For good: what others did meanwhile is not known.
+                break;
+            }
             let renewed = Lock { time: Time::utc(now), ..self.lock.clone() };
             match write(&self.repository, &renewed) {
                 Ok(id) => {
                     // One too many is stale before long.
                     let _ = self.repository.remove(Folder::Locks, &self.id);
                     (self.lock, self.id, wait) = (renewed, id, RENEW);
+                    self.renewed.0.store(now.as_second(), Ordering::Relaxed);
                 }
-                Err(_) => {
-                    wait = RETRY;
-                    if now.duration_since(self.lock.time.at()) > LOST {
-                        self.lost.store(true, Ordering::Relaxed);
-                    }
-                }
+                Err(_) => wait = RETRY,
             }
         }
         let _ = self.repository.remove(Folder::Locks, &self.id);
@@ -204,4 +214,27 @@ fn read(repository: &Repository, id: &Id) -> Result<Option<Lock>, Error> {
 
 fn write(repository: &Repository, lock: &Lock) -> Result<Id, Error> {
     repository.store(Folder::Locks, &serde_json::to_vec(lock).map_err(Malformed::from)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in tests")]
+mod tests {
+    use doppel_storage::folder;
+
+    use super::*;
+    use crate::format::config::Version;
+
+    #[test]
+    fn a_process_that_was_stopped_for_long_knows_that_its_lock_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(folder::Folder::new(folder.path()));
+        let repository = Repository::init(storage, b"password", Version::V2).unwrap();
+        let holder = Holder { host: "pod".to_owned(), user: "doppel".to_owned(), process: 1, gone: Vec::new() };
+        let held = Held::acquire(&repository, &holder, Mode::Shared).unwrap();
+        held.ensure().unwrap();
+        held.renewed.0.fetch_sub(LOST + 1, Ordering::Relaxed);
+        assert!(matches!(held.ensure(), Err(Error::LockLost)));
+        drop(held);
+        assert_eq!(repository.list(Folder::Locks).unwrap(), []);
+    }
 }
