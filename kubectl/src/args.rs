@@ -96,11 +96,28 @@ Examples:
 /// One object.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// The name of a ReplicationSource or a ReplicationDestination.
-    pub(crate) name: String,
+    /// The name of a ReplicationSource or a ReplicationDestination; or KIND/NAME, as kubectl prints it.
+    #[arg(value_name = "NAME", value_parser = named)]
+    named: Named,
     /// Which of the two, where both have the name.
     #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
+    kind: Option<Kind>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    kind: Option<Kind>,
+    name: String,
+}
+
+impl Which {
+    pub(crate) fn name(&self) -> &str {
+        &self.named.name
+    }
+
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.named.kind.or(self.kind)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -287,6 +304,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// No name of an object has a slash, so that what stands before one is a kind, in any form that kubectl takes.
+fn named(text: &str) -> Result<Named, String> {
+    let Some((kind, name)) = text.split_once('/') else {
+        return Ok(Named { kind: None, name: text.to_owned() });
+    };
+    let written = kind.to_lowercase();
+    let written = written.strip_suffix(".volsync.backube").unwrap_or(&written);
+    let is = |kind: &Kind| [kind.short(), kind.plural(), &kind.to_string().to_lowercase()].contains(&written);
+    match Kind::ALL.into_iter().find(is) {
+        Some(kind) => Ok(Named { kind: Some(kind), name: name.to_owned() }),
+        None => Err(format!("{kind} is neither replicationsource nor replicationdestination")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -306,6 +337,22 @@ mod tests {
         for wrong in ["", "s", "0s", "90", "+5m", "-5m", "1.5h", "9999999999999999999h", "8761h", "5ä"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_object_can_be_named_as_kubectl_prints_it() {
+        let source = |name: &str| Ok(Named { kind: Some(Kind::Source), name: name.to_owned() });
+        assert_eq!(named("data"), Ok(Named { kind: None, name: "data".to_owned() }));
+        for text in [
+            "replicationsource.volsync.backube/data",
+            "ReplicationSource/data",
+            "replicationsources/data",
+            "source/data",
+        ] {
+            assert_eq!(named(text), source("data"), "{text}");
+        }
+        let refused = named("pvc/data").unwrap_err();
+        assert_eq!(refused, "pvc is neither replicationsource nor replicationdestination");
     }
 
     #[test]

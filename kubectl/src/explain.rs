@@ -19,7 +19,7 @@ use crate::state;
 
 /// Runs it.
 pub(crate) async fn run(cluster: &Cluster, namespace: &str, which: &Which) -> Result<(), Error> {
-    let object = cluster.find(namespace, &which.name, which.kind).await?;
+    let object = cluster.find(namespace, which.name(), which.kind()).await?;
     let facts = facts::gather(cluster, object).await;
     write!(std::io::stdout().lock(), "{}", page::render(&facts, Timestamp::now()))?;
     Ok(())

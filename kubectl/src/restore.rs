@@ -21,7 +21,7 @@ use crate::sync;
 
 /// Runs it.
 pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &RestoreArgs) -> Result<(), Error> {
-    let object = cluster.find(namespace, &args.which.name, args.which.kind).await?;
+    let object = cluster.find(namespace, args.which.name(), args.which.kind()).await?;
     let repository = repository(cluster, &object).await?;
     let former = object.ends.claim.clone();
     let claim = match (&args.to, &former) {

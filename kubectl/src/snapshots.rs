@@ -16,7 +16,7 @@ use crate::text;
 
 /// Runs it.
 pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &SnapshotsArgs) -> Result<(), Error> {
-    let object = cluster.find(namespace, &args.which.name, args.which.kind).await?;
+    let object = cluster.find(namespace, args.which.name(), args.which.kind()).await?;
     if object.method != Method::One("restic") {
         let why = format!("its method is {}; only repositories of restic have snapshots", object.method);
         return Err(Error::Refused { object: object.to_string(), why });

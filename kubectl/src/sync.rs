@@ -33,7 +33,7 @@ const BEGIN: Duration = Duration::from_secs(60);
 
 /// Runs it.
 pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &SyncArgs) -> Result<(), Error> {
-    let object = cluster.find(namespace, &args.which.name, args.which.kind).await?;
+    let object = cluster.find(namespace, args.which.name(), args.which.kind()).await?;
     let mut sync = Sync::ask(cluster, object, args.attempts).await?;
     if !args.wait && sync.schedule == Schedule::None {
         println!("{}: a synchronization was asked for; see kubectl doppel status {}", sync.object, sync.object.name);
