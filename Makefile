@@ -13,6 +13,7 @@ HELM := $(OUT)/helm
 IMAGE_NAME := doppel.test/doppel:dev
 export CLUSTER IMAGE IMAGE_NAME HELM
 
+CARGO_DENY := 0.20.2
 CLUSTER_SOURCES := $(shell find tests/cluster -name '*.go' -o -name 'go.*')
 
 .PHONY: help
@@ -58,6 +59,13 @@ check: ## Format, lints, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet -tags cluster ./...
+
+# Apart from `make test`: to build cargo-deny takes minutes, once. Known flaws are a matter of the day, and need the internet:
+# `cargo deny check advisories`.
+.PHONY: deny
+deny: ## What is built in: licences, where it comes from, what is not to be there (deny.toml)
+	command -v cargo-deny >/dev/null || cargo install --locked --version $(CARGO_DENY) cargo-deny
+	cargo deny --locked check --hide-inclusion-graph licenses sources bans
 
 .PHONY: test
 test: image-and-programs check ## Every test: units, movers against stock peers, controllers, two clusters end to end
