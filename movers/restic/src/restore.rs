@@ -18,6 +18,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use doppel_contract::{LeftOut, Line, Phase};
+use doppel_storage::Kind;
 use doppel_volume::attributes::Powers;
 use doppel_volume::monitor::Monitor;
 use doppel_volume::replace::TemporaryNames;
@@ -97,7 +98,8 @@ pub struct Restoration {
     pub remarks: LeftOut,
 }
 
-/// Restores a snapshot into a tree.
+/// Restores a snapshot into a tree. Where the store takes no lock, because it may only be read from, it goes on without one: what a
+/// prune removes meanwhile is missed then, which fails the restore. A lock that is in the way is in the way all the same.
 ///
 /// # Errors
 /// When the restore failed as a whole. What was restored until then stays; nothing is half written.
@@ -108,7 +110,10 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<Restored, Error> {
     monitor.phase(Phase::Connecting);
-    let _lock = Held::acquire(repository, &options.holder, Mode::Shared)?;
+    let (_lock, refusal) = match Held::acquire(repository, &options.holder, Mode::Shared) {
+        Err(Error::Storage(error)) if error.kind == Kind::Denied => (None, Some(error)),
+        acquired => (Some(acquired?), None),
+    };
     let all = snapshots(repository)?;
     let Some(chosen) = options.which.choose(&all, &options.filter) else {
         let matching: Vec<_> = all.iter().filter(|stored| options.filter.matches(&stored.snapshot)).collect();
@@ -121,6 +126,10 @@ pub fn restore(
     };
     let index = Index::load(repository)?;
     let job = Job::new(repository, &index, tree, monitor);
+    if let Some(error) = refusal {
+        lock(&job.remarks)
+            .add(Line::new("."), Line::new(format!("restored without a lock, since the store takes none: {error}")));
+    }
     let rest = job.run(chosen)?;
     rest.link(&job);
     let is_whole = lock(&job.left_out).is_empty();

@@ -118,3 +118,27 @@ fn what_only_root_can_restore_is_remarked_and_all_else_is_there() {
     assert_eq!(fs::read(to.path().join("dir/noise")).unwrap(), fs::read(tree.path().join("dir/noise")).unwrap());
     assert!(!to.path().join("null").exists());
 }
+
+#[test]
+fn a_repository_that_takes_no_lock_is_restored_from_without_one() {
+    const NAME: &str = "a_repository_that_takes_no_lock_is_restored_from_without_one";
+    if let Some((repository, to)) = child() {
+        let locks = PathBuf::from(std::env::var_os(REPOSITORY).unwrap()).join("locks");
+        fs::set_permissions(&locks, fs::Permissions::from_mode(0o555)).unwrap();
+        let done = restored(restore_from(&repository, &to, &restore_options()).unwrap());
+        assert_eq!((done.left_out.count, done.remarks.count), (0, 1), "{:?}", done.remarks);
+        let remark = done.remarks.first[0].why.as_str();
+        assert!(remark.starts_with("restored without a lock, since the store takes none: writing locks/"), "{remark}");
+        let refused = try_backup(&repository, &to).unwrap_err();
+        assert!(refused.to_string().contains("Permission denied"), "only a restore does without: {refused}");
+        return;
+    }
+    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(tree.path().join("file"), "x").unwrap();
+    chown(tree.path().join("file"), Some(NOBODY), Some(NOBODY)).unwrap();
+    repo.backup(tree.path());
+    chown(to.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    as_nobody(NAME, repo.folder.path(), to.path());
+    assert_eq!(fs::read(to.path().join("file")).unwrap(), b"x");
+}
