@@ -104,9 +104,7 @@ impl Applier {
             Step::EnsureService(new) => self.put(namespace, resources::service::build(owner, new)).await,
             Step::CreateClaim(new) => self.begin(namespace, resources::claim::build(owner, new)).await,
             Step::TakeSnapshot(new) => self.begin(namespace, resources::snapshot::build(owner, new)).await,
-            Step::StartMover(run) => {
-                self.begin(namespace, resources::job::build(owner, run, &self.image.reference)?).await
-            }
+            Step::StartMover(run) => self.begin(namespace, resources::job::build(owner, run, &self.image)?).await,
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
                 self.merge::<PersistentVolumeClaim>(namespace, name, &patch).await

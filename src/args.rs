@@ -42,6 +42,15 @@ pub struct OperatorArgs {
     /// where movers run; not for movers with a ServiceAccount of the user's.
     #[arg(long, env = "MOVER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub mover_image_pull_secrets: Vec<String>,
+    /// Proxy through which movers reach stores by HTTP, where the repository's Secret has no such keys. Addresses may hold a password.
+    #[arg(long, env = "HTTP_PROXY", hide_env_values = true)]
+    pub http_proxy: Option<String>,
+    /// The same by HTTPS.
+    #[arg(long, env = "HTTPS_PROXY", hide_env_values = true)]
+    pub https_proxy: Option<String>,
+    /// Hosts, domains and networks that they reach without a proxy, separated by commas.
+    #[arg(long, env = "NO_PROXY", hide_env_values = true)]
+    pub no_proxy: Option<String>,
     /// Most synchronizations under way at the same time: making their copy, or with a mover that starts or runs; 0: as many as
     /// there are. The others wait, restores before all others, namespaces by turns. A destination that listens does not count.
     #[arg(long, env = "MAX_SYNCS", default_value_t = 0)]
@@ -190,11 +199,15 @@ impl OperatorArgs {
     #[must_use]
     pub fn image(&self) -> MoverImage {
         let names = self.mover_image_pull_secrets.iter().map(|name| name.trim());
+        let proxies =
+            [("HTTP_PROXY", &self.http_proxy), ("HTTPS_PROXY", &self.https_proxy), ("NO_PROXY", &self.no_proxy)];
+        let proxies = proxies.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
         MoverImage {
             reference: self.mover_image.clone(),
             namespace: self.namespace.clone(),
             // An empty list is one empty word.
             pull_secrets: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            proxies: proxies.filter(|(_, value)| !value.is_empty()).collect(),
         }
     }
 }
@@ -276,6 +289,14 @@ mod tests {
             let count = of.iter().filter(|part| range.contains(*part)).count();
             assert!((50..150).contains(&count), "{count} of 1000 in {range:?}");
         }
+    }
+
+    #[test]
+    fn movers_are_told_of_the_proxies_that_there_are() {
+        let proxies = |flags: &[&str]| parse(flags).unwrap().image().proxies;
+        let given = ["--https-proxy=http://proxy:3128", "--no-proxy=.svc", "--http-proxy="];
+        let told = [("HTTPS_PROXY", "http://proxy:3128".to_owned()), ("NO_PROXY", ".svc".to_owned())];
+        assert_eq!(proxies(&given), told);
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub struct MoverImage {
     pub namespace: String,
     /// Their names. A pod needs a copy of each in its own namespace.
     pub pull_secrets: Vec<String>,
+    /// Environment variables that name proxies, for movers that go to stores.
+    pub proxies: Vec<(&'static str, String)>,
 }
 
 /// Where a mover must run so that it can use a volume that a pod uses.

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{map, metadata};
 use crate::model::name;
+use crate::model::pod::MoverImage;
 use crate::model::replication::{Lifetime, Owner, Pace};
 use crate::model::step::MoverRun;
 
@@ -32,7 +33,7 @@ pub struct BuildError {
 ///
 /// # Errors
 /// When a part of the pod that the user wrote cannot be read.
-pub fn build(owner: &Owner, run: &MoverRun, image: &str) -> Result<Job, BuildError> {
+pub fn build(owner: &Owner, run: &MoverRun, image: &MoverImage) -> Result<Job, BuildError> {
     let owner_annotation = (name::OWNER_ANNOTATION.to_owned(), format!("{}/{}", owner.role.kind(), owner.name));
     let mut metadata = metadata(owner, &run.job, Lifetime::Temporary);
     metadata.annotations = Some(BTreeMap::from([

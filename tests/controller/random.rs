@@ -106,8 +106,12 @@ impl Operator {
     fn start(config: &kube::Config, seed: u64) -> Self {
         let chaos = Chaos::new(seed);
         let client = chaos.client(config.clone());
-        let image =
-            MoverImage { reference: "mover:1".to_owned(), namespace: "default".to_owned(), pull_secrets: Vec::new() };
+        let image = MoverImage {
+            reference: "mover:1".to_owned(),
+            namespace: "default".to_owned(),
+            pull_secrets: Vec::new(),
+            proxies: Vec::new(),
+        };
         let events = Events::new(client.clone(), "random".to_owned());
         let (queue, _) = Queue::new(Policy::default(), Metrics::default());
         let context = Context::new(client.clone(), image.clone(), events.clone(), (Metrics::default(), queue));

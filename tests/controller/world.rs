@@ -144,6 +144,7 @@ impl World {
             reference: "mover:1".to_owned(),
             namespace: self.namespace.clone(),
             pull_secrets: self.pull_secrets.clone(),
+            proxies: Vec::new(),
         }
     }
 

@@ -34,14 +34,16 @@ pub fn open(location: Location, trusted: Option<&Path>, manners: Manners) -> Res
     let place = match location {
         Location::Folder(path) => return Ok(Box::new(Folder::new(path))),
         Location::Rest(rest) => {
-            return Ok(Box::new(Remote::new(RestServer::new(&rest, Web::new(trusted)?)?, manners)?));
+            let web = Web::new(trusted, &manners.proxies)?;
+            return Ok(Box::new(Remote::new(RestServer::new(&rest, web)?, manners)?));
         }
         Location::S3(s3) => Place::S3(s3),
         Location::Azure(azure) => Place::Azure(azure),
         Location::B2(b2) => Place::B2(b2),
         Location::Gcs(gcs) => Place::Gcs(gcs),
     };
-    Ok(Box::new(Remote::new(Bucket::new(place, Web::new(trusted)?), manners)?))
+    let web = Web::new(trusted, &manners.proxies)?;
+    Ok(Box::new(Remote::new(Bucket::new(place, web), manners)?))
 }
 
 /// No object is read that is larger, in bytes: restic's packs have at most 128 MiB, and a store may lie.

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::location::Proxies;
 use crate::{Error, Kind, Object, Storage};
 
 /// One attempt at a service.
@@ -63,6 +64,8 @@ pub struct Manners {
     pub patience: Duration,
     /// Cuts patience short.
     pub haste: Haste,
+    /// Who passes requests on.
+    pub proxies: Proxies,
 }
 
 impl Default for Manners {
@@ -72,6 +75,7 @@ impl Default for Manners {
             first_patience: Duration::from_secs(60),
             patience: Duration::from_secs(15 * 60),
             haste: Haste::default(),
+            proxies: Proxies::default(),
         }
     }
 }

@@ -14,11 +14,13 @@ use futures_util::Stream;
 use http::{Request, Response};
 use opendal::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use reqwest::redirect::Policy;
+use reqwest::{NoProxy, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, Sleep};
 
+use crate::location::Proxies;
 use crate::remote::Failed;
 use crate::{Error, Kind, LARGEST_OBJECT};
 
@@ -42,7 +44,7 @@ pub(crate) struct Web {
 
 impl Web {
     /// A client that trusts the certificates in a file, and no others, or those that the machine trusts.
-    pub(crate) fn new(trusted: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn new(trusted: Option<&Path>, proxies: &Proxies) -> Result<Self, Error> {
         let roots = match trusted {
             Some(file) => from_file(file)?,
             None => of_the_machine(),
@@ -51,15 +53,17 @@ impl Web {
         let failed = |error: &dyn std::fmt::Display| Error::new(Kind::Settings, "preparing TLS", error.to_string());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|error| failed(&error))?.with_root_certificates(roots).with_no_client_auth();
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(concat!("doppel/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .tcp_user_timeout(UNCONFIRMED)
             // What was signed for one host is of no use to another.
-            .redirect(Policy::none())
-            .build();
-        Ok(Self { client: client.map_err(|error| failed(&error))? })
+            .redirect(Policy::none());
+        for proxy in through(proxies)? {
+            client = client.proxy(proxy);
+        }
+        Ok(Self { client: client.build().map_err(|error| failed(&error))? })
     }
 
     /// Sends a request, and returns once the answer begins.
@@ -111,6 +115,16 @@ impl HttpTransport for Web {
         let response = response.body(HttpBody::new(body, length));
         response.map_err(|error| opendal::Error::new(ErrorKind::Unexpected, error.to_string()))
     }
+}
+
+fn through(Proxies { http, https, except }: &Proxies) -> Result<Vec<Proxy>, Error> {
+    // The parser's error may repeat the address, and a password in it.
+    let failed = |_| Error::new(Kind::Settings, "preparing a proxy", "its address cannot be used");
+    let http = http.as_ref().map(|address| Proxy::http(address.expose()));
+    let https = https.as_ref().map(|address| Proxy::https(address.expose()));
+    let except = except.as_deref().and_then(NoProxy::from_string);
+    let proxies = http.into_iter().chain(https);
+    proxies.map(|proxy| Ok(proxy.map_err(failed)?.no_proxy(except.clone()))).collect()
 }
 
 fn opendals(failed: Failed) -> opendal::Error {

@@ -53,6 +53,28 @@ fn a_server_that_only_appends_is_written_to_once_and_says_so() {
 }
 
 #[test]
+fn requests_go_through_their_proxy_unless_their_host_is_excepted() {
+    let server = RestPeer::start(&[]);
+    let proxy = Proxy::start(server.port);
+    let address = format!("http://127.0.0.1:{}", proxy.port);
+    // Nobody but the proxy knows this host.
+    let store = open_through("rest:http://repository.invalid/", &[("HTTP_PROXY", &address)]);
+    store.write("config", content(3)).unwrap();
+    assert_eq!(store.read("config").unwrap(), content(3));
+    assert_eq!(proxy.count("GET", "http://repository.invalid/config"), 1, "{:?}", proxy.seen());
+
+    let store = open_through("rest:https://repository.invalid/", &[("HTTPS_PROXY", &address)]);
+    check_error(store.read("config"), Kind::Unreachable, &["reading config"]);
+    assert!(proxy.count("CONNECT", "repository.invalid:443") > 0, "{:?}", proxy.seen());
+
+    let before = proxy.seen().len();
+    let direct = format!("rest:http://127.0.0.1:{}/", server.port);
+    let store = open_through(&direct, &[("HTTP_PROXY", &address), ("NO_PROXY", "localhost,127.0.0.0/8")]);
+    assert_eq!(store.read("config").unwrap(), content(3));
+    assert_eq!(proxy.seen().len(), before);
+}
+
+#[test]
 fn faults_on_the_way_pass() {
     let server = RestPeer::start(&[]);
     let proxy = Proxy::start(server.port);

@@ -15,7 +15,7 @@ use doppel_contract::Work;
 use super::{BuildError, extra, placement};
 use crate::model::mover::{Certificates, Holder};
 use crate::model::observed::Privilege;
-use crate::model::pod::Verbosity;
+use crate::model::pod::{MoverImage, Verbosity};
 use crate::model::replication::VolumeMode;
 use crate::model::step::MoverRun;
 
@@ -33,7 +33,7 @@ const PRIVILEGED_CAPABILITIES: [&str; 3] = ["DAC_OVERRIDE", "CHOWN", "FOWNER"];
 const RSYNC_TLS_CAPABILITY: &str = "SETGID";
 
 /// The pod of one attempt.
-pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> {
+pub(super) fn build(run: &MoverRun, image: &MoverImage) -> Result<PodSpec, BuildError> {
     let security_context = security_context(run)?;
     let (affinity, tolerations) = placement::build(run)?;
     let mut volumes = vec![claim_volume("data", &run.claim, run.read_only), secret_volume(run, &security_context)];
@@ -65,9 +65,9 @@ pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> 
         security_context: Some(security_context),
         containers: vec![Container {
             name: run.mover.to_owned(),
-            image: Some(image.to_owned()),
+            image: Some(image.reference.clone()),
             command: Some(vec!["/doppel-mover".to_owned(), "run".to_owned()]),
-            env: Some(environment(run)),
+            env: Some(environment(run, image)),
             volume_mounts: Some(mounts),
             volume_devices: (run.mode == VolumeMode::Block)
                 .then(|| vec![VolumeDevice { name: "data".to_owned(), device_path: BLOCK_PATH.to_owned() }]),
@@ -80,13 +80,16 @@ pub(super) fn build(run: &MoverRun, image: &str) -> Result<PodSpec, BuildError> 
     })
 }
 
-fn environment(run: &MoverRun) -> Vec<EnvVar> {
+fn environment(run: &MoverRun, image: &MoverImage) -> Vec<EnvVar> {
     let variable = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
     // Plain structs of strings and numbers always serialize.
     let request = serde_json::to_string(&run.request).unwrap_or_default();
     let mut variables = vec![variable(doppel_contract::REQUEST_ENV, request)];
     if run.verbosity == Verbosity::Debug {
         variables.push(variable(doppel_contract::DEBUG_ENV, "1".to_owned()));
+    }
+    if matches!(run.request.work, Work::ResticBackup(_) | Work::ResticRestore(_)) {
+        variables.extend(image.proxies.iter().map(|(name, value)| variable(name, value.clone())));
     }
     variables
 }

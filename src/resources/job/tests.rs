@@ -8,7 +8,7 @@ use serde_json::json;
 use super::build;
 use crate::model::mover::{Certificates, Holder};
 use crate::model::observed::Privilege;
-use crate::model::pod::{Content, ExtraVolume, Need, Placement, PodSettings, Verbosity};
+use crate::model::pod::{Content, ExtraVolume, MoverImage, Need, Placement, PodSettings, Verbosity};
 use crate::model::replication::{Owner, Pace, Role, VolumeMode};
 use crate::model::step::{MountedSecret, MoverRun};
 
@@ -45,12 +45,17 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
     }
 }
 
+fn image() -> MoverImage {
+    let proxies = vec![("HTTPS_PROXY", "http://proxy:3128".to_owned())];
+    MoverImage { reference: "image:1".to_owned(), namespace: "ns".to_owned(), pull_secrets: vec![], proxies }
+}
+
 fn owner() -> Owner {
     Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() }
 }
 
 fn job(privilege: Privilege, pod: PodSettings) -> Job {
-    build(&owner(), &run(privilege, pod), "image:1").unwrap()
+    build(&owner(), &run(privilege, pod), &image()).unwrap()
 }
 
 fn pod(job: &Job) -> &PodSpec {
@@ -125,8 +130,8 @@ fn what_a_user_says_is_kept_and_what_is_left_open_is_hardened() {
 #[test]
 fn a_mover_that_is_to_log_all_is_told_so_and_does_nothing_else_differently() {
     let run = run(Privilege::Unprivileged, PodSettings::default());
-    let normal = build(&owner(), &run, "image:1").unwrap();
-    let verbose = build(&owner(), &MoverRun { verbosity: Verbosity::Debug, ..run }, "image:1").unwrap();
+    let normal = build(&owner(), &run, &image()).unwrap();
+    let verbose = build(&owner(), &MoverRun { verbosity: Verbosity::Debug, ..run }, &image()).unwrap();
     assert_hardened(&verbose);
     let variable = container(&verbose).env.as_ref().unwrap().last().unwrap();
     assert_eq!((variable.name.as_str(), variable.value.as_deref()), ("DEBUG_MOVER", Some("1")));
@@ -137,8 +142,8 @@ fn a_mover_that_is_to_log_all_is_told_so_and_does_nothing_else_differently() {
 #[test]
 fn secrets_for_pulling_the_image_are_named_in_the_pod() {
     let run = run(Privilege::Unprivileged, PodSettings::default());
-    assert_eq!(pod(&build(&owner(), &run, "image:1").unwrap()).image_pull_secrets, None);
-    let job = build(&owner(), &MoverRun { pull_secrets: vec!["s".into()], ..run }, "image:1").unwrap();
+    assert_eq!(pod(&build(&owner(), &run, &image()).unwrap()).image_pull_secrets, None);
+    let job = build(&owner(), &MoverRun { pull_secrets: vec!["s".into()], ..run }, &image()).unwrap();
     assert_eq!(pod(&job).image_pull_secrets.as_ref().unwrap()[0].name, "s");
 }
 
@@ -149,7 +154,7 @@ fn a_mover_goes_to_the_node_of_its_volume_within_what_the_user_allows() {
     let terms = |affinity: Option<serde_json::Value>| {
         let settings = PodSettings { affinity, ..PodSettings::default() };
         let run = MoverRun { placement: Some(placement.clone()), ..run(Privilege::Unprivileged, settings) };
-        let job = build(&owner(), &run, "image:1").unwrap();
+        let job = build(&owner(), &run, &image()).unwrap();
         assert_eq!(pod(&job).tolerations.as_ref().unwrap()[0].key.as_deref(), Some("storage"));
         let nodes = pod(&job).affinity.clone().unwrap().node_affinity.unwrap();
         serde_json::to_value(nodes.required_during_scheduling_ignored_during_execution.unwrap()).unwrap()
@@ -214,7 +219,7 @@ fn no_secret_is_in_a_pods_environment_or_arguments() {
 fn a_context_that_is_none_is_refused_with_its_field() {
     let owner = Owner { role: Role::Destination, namespace: "ns".into(), name: "x".into(), uid: "u".into() };
     let settings = PodSettings { security_context: Some(json!({"runAsUser": "root"})), ..PodSettings::default() };
-    let error = build(&owner, &run(Privilege::Unprivileged, settings), "image:1").unwrap_err().to_string();
+    let error = build(&owner, &run(Privilege::Unprivileged, settings), &image()).unwrap_err().to_string();
     assert!(error.starts_with("moverSecurityContext cannot be read"), "{error}");
 }
 
@@ -226,7 +231,7 @@ fn a_block_volume_is_a_device_in_its_pod_and_no_mount() {
     run.mode = VolumeMode::Block;
     run.read_only = true;
     run.request.volume = Volume::device("/dev/block");
-    let job = build(&owner, &run, "image:1").unwrap();
+    let job = build(&owner, &run, &image()).unwrap();
     assert_hardened(&job);
     let container = serde_json::to_value(container(&job)).unwrap();
     assert_eq!(container["volumeDevices"], json!([{"name": "data", "devicePath": "/dev/block"}]));
@@ -248,7 +253,7 @@ fn a_mover_of_a_repository_finds_its_secret_its_cache_and_its_certificates_as_fi
         request: Request { work: backup(), ..run(Privilege::Unprivileged, PodSettings::default()).request },
         ..run(Privilege::Privileged, PodSettings::default())
     };
-    let job = build(&owner(), &run, "image:1").unwrap();
+    let job = build(&owner(), &run, &image()).unwrap();
     assert_hardened(&job);
     let seen = serde_json::to_value(container(&job)).unwrap();
     assert_eq!(seen["name"], "restic");
@@ -266,9 +271,21 @@ fn a_mover_of_a_repository_finds_its_secret_its_cache_and_its_certificates_as_fi
     assert_eq!(volumes[2], json!({"name": "custom-ca", "configMap": {"name": "trust", "items": items}}));
     assert_eq!(volumes[3], json!({"name": "cache", "persistentVolumeClaim": {"claimName": "volsync-src-x-cache"}}));
     let run = MoverRun { certificates: certificates(Holder::Secret("trust".to_owned())), ..run };
-    let job = build(&owner(), &run, "image:1").unwrap();
+    let job = build(&owner(), &run, &image()).unwrap();
     let volumes = serde_json::to_value(pod(&job).volumes.as_ref().unwrap()).unwrap();
     assert_eq!(volumes[2], json!({"name": "custom-ca", "secret": {"secretName": "trust", "items": items}}));
+}
+
+#[test]
+fn proxies_are_for_movers_that_go_to_stores() {
+    let usual = run(Privilege::Unprivileged, PodSettings::default());
+    let to_store = MoverRun { request: Request { work: backup(), ..usual.request.clone() }, ..usual.clone() };
+    let names = |run: &MoverRun| -> Vec<String> {
+        let job = build(&owner(), run, &image()).unwrap();
+        container(&job).env.iter().flatten().map(|variable| variable.name.clone()).collect()
+    };
+    assert_eq!(names(&to_store), [doppel_contract::REQUEST_ENV, "HTTPS_PROXY"]);
+    assert_eq!(names(&usual), [doppel_contract::REQUEST_ENV]);
 }
 
 fn backup() -> Work {

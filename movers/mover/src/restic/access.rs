@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use doppel_contract::psk::Key;
 use doppel_contract::{Fault, Retry};
 use doppel_restic::format::compress::Compression;
-use doppel_storage::location::{Location, REPOSITORY, Settings};
+use doppel_storage::location::{Location, LocationError, Proxies, REPOSITORY, Settings};
 
 use crate::failure::Failure;
 
@@ -30,6 +30,7 @@ pub(super) struct Access {
     /// What the location was made of.
     pub(super) settings: Settings,
     pub(super) password: Key,
+    pub(super) proxies: Proxies,
     /// Certificates of authorities, in PEM.
     pub(super) trusted: Option<PathBuf>,
     pub(super) compression: Compression,
@@ -94,9 +95,10 @@ impl Access {
         let pack_size = pack_size(text(PACK_SIZE))?;
         let repository = texts.get(REPOSITORY).cloned().unwrap_or_default();
         let settings = Settings::new(texts);
-        let location = Location::parse(&repository, &settings);
-        let location = location.map_err(|error| Failure::new(Fault::User, Retry::AfterChange, error.to_string()))?;
-        Ok(Self { location, settings, password, trusted, compression, pack_size })
+        let unusable = |error: LocationError| Failure::new(Fault::User, Retry::AfterChange, error.to_string());
+        let location = Location::parse(&repository, &settings).map_err(unusable)?;
+        let proxies = Proxies::parse(&settings).map_err(unusable)?;
+        Ok(Self { location, settings, proxies, password, trusted, compression, pack_size })
     }
 }
 

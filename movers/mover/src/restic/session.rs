@@ -29,9 +29,9 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(access: Access, holder: Holder) -> Result<Self, Trouble> {
-        let Access { location, settings: _, password, trusted, compression, pack_size } = access;
+        let Access { location, settings: _, proxies, password, trusted, compression, pack_size } = access;
         let haste = Haste::default();
-        let manners = Manners { haste: haste.clone(), ..Manners::default() };
+        let manners = Manners { haste: haste.clone(), proxies, ..Manners::default() };
         let storage = doppel_storage::open(location, trusted.as_deref(), manners).map_err(Error::Storage)?;
         let stopped = Arc::default();
         Ok(Self { storage: storage.into(), password, holder, compression, pack_size, stopped, haste })

@@ -17,7 +17,7 @@ pub mod proxy;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use doppel_storage::location::{Location, Settings};
+use doppel_storage::location::{Location, Proxies, Settings};
 use doppel_storage::{Error, Kind, Manners, Object, Storage};
 
 pub use self::port::free_port;
@@ -35,6 +35,13 @@ pub fn location(repository: &str, pairs: &[(&str, &str)]) -> Location {
 
 pub fn open(repository: &str, pairs: &[(&str, &str)]) -> Box<dyn Storage> {
     doppel_storage::open(location(repository, pairs), None, Manners::default()).unwrap()
+}
+
+/// A store behind what these keys say, which is given up on after two seconds.
+pub fn open_through(repository: &str, pairs: &[(&str, &str)]) -> Box<dyn Storage> {
+    let proxies = Proxies::parse(&settings(pairs)).unwrap();
+    let manners = Manners { first_patience: Duration::from_secs(2), proxies, ..Manners::default() };
+    doppel_storage::open(location(repository, &[]), None, manners).unwrap()
 }
 
 /// A store that is given up on after this long.
