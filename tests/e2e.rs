@@ -10,4 +10,5 @@ mod e2e {
     mod interruptions;
     mod pair;
     mod population;
+    mod store;
 }

@@ -18,11 +18,13 @@ pub(super) enum Cluster {
 impl Cluster {
     pub(super) const BOTH: [Self; 2] = [Self::A, Self::B];
 
-    fn name(self) -> &'static str {
-        match self {
+    /// Its name on this machine. Two runs side by side have a `CLUSTER_PREFIX` each.
+    fn name(self) -> String {
+        let letter = match self {
             Self::A => "a",
             Self::B => "b",
-        }
+        };
+        std::env::var("CLUSTER_PREFIX").unwrap_or_default() + letter
     }
 
     /// Runs kubectl and returns what it printed.
@@ -39,12 +41,20 @@ impl Cluster {
 
     /// The directory on this machine in which this cluster's volumes are.
     pub(super) fn volumes(self) -> PathBuf {
-        succeed(&run(&["volumes", self.name()], ""), "volumes").trim_end().into()
+        succeed(&run(&["volumes", &self.name()], ""), "volumes").trim_end().into()
     }
 
     /// Runs kubectl, whatever comes of it.
     pub(super) fn try_kubectl(self, arguments: &[&str], stdin: &str) -> Output {
-        run(&[&["exec", self.name(), "--", "kubectl"], arguments].concat(), stdin)
+        run(&[&["exec", &self.name(), "--", "kubectl"], arguments].concat(), stdin)
+    }
+
+    /// Kills a container's processes, which notice nothing of it. `id` is that of a pod's status.
+    #[track_caller]
+    pub(super) fn kill_container(self, id: &str) {
+        let id = id.rsplit('/').next().unwrap_or_default();
+        let kill = ["exec", &self.name(), "--", "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id];
+        succeed(&run(&kill, ""), &format!("killing container {id}"));
     }
 }
 
@@ -54,8 +64,8 @@ pub(super) fn up() {
     UP.get_or_init(|| {
         let begin = Instant::now();
         for cluster in Cluster::BOTH {
-            succeed(&run(&["up", cluster.name()], ""), "up");
-            succeed(&run(&["load-image", cluster.name(), image().to_str().unwrap()], ""), "load-image");
+            succeed(&run(&["up", &cluster.name()], ""), "up");
+            succeed(&run(&["load-image", &cluster.name(), image().to_str().unwrap()], ""), "load-image");
             cluster.kubectl(&["apply", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")]);
             // The image may be newer than the one that runs.
             cluster.kubectl(&["-n", "doppel-system", "rollout", "restart", "deployment/doppel-operator"]);

@@ -50,7 +50,7 @@ const SOURCE: &str = "
 apiVersion: volsync.backube/v1alpha1
 kind: ReplicationSource
 metadata:
-  name: source
+  name: @NAME@
 spec:
   sourcePVC: data-source
   trigger: @TRIGGER@
@@ -93,6 +93,8 @@ pub(super) struct Stage {
     cluster: Cluster,
     namespace: String,
     movers: Movers,
+    /// The ReplicationSource's name.
+    pub(super) source: String,
     /// The ReplicationDestination's name.
     pub(super) destination: String,
     /// `Filesystem` or `Block`.
@@ -100,13 +102,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Files, by a ReplicationDestination named `destination`.
+    /// Files, by a ReplicationSource named `source` and a ReplicationDestination named `destination`.
     pub(super) fn new(cluster: Cluster, namespace: &str, movers: Movers) -> Self {
         clusters::up();
         let stage = Self {
             cluster,
             namespace: namespace.to_owned(),
             movers,
+            source: "source".to_owned(),
             destination: "destination".to_owned(),
             mode: "Filesystem",
         };
@@ -122,6 +125,10 @@ impl Stage {
 
     pub(super) fn named(self, destination: &str) -> Self {
         Self { destination: destination.to_owned(), ..self }
+    }
+
+    pub(super) fn with_source_named(self, source: &str) -> Self {
+        Self { source: source.to_owned(), ..self }
     }
 
     pub(super) fn of_blocks(self) -> Self {
@@ -178,6 +185,22 @@ impl Stage {
     #[track_caller]
     pub(super) fn shell(&self, pod: &str, script: &str) -> String {
         self.cluster.kubectl_with(&["-n", &self.namespace, "exec", "-i", pod, "--", "sh", "-s"], script)
+    }
+
+    /// Kills the processes of a pod's only container: it ends as it would for lack of memory.
+    #[track_caller]
+    pub(super) fn kill(&self, pod: &str) {
+        let status = self.get("pod", pod)["status"].clone();
+        self.cluster.kill_container(status["containerStatuses"][0]["containerID"].as_str().unwrap());
+    }
+
+    /// Evicts a pod, as a drain of its node does.
+    #[track_caller]
+    pub(super) fn evict(&self, pod: &str) {
+        let metadata = json!({"name": pod, "namespace": self.namespace});
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata});
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", self.namespace);
+        self.cluster.kubectl_with(&["create", "--raw", &path, "-f", "-"], &eviction.to_string());
     }
 
     /// Waits until something is so; what was seen last is in the message if it never is.
@@ -260,11 +283,12 @@ impl Stage {
     pub(super) fn create_source(&self, trigger: &str) {
         let told = self.destination_status()["rsyncTLS"].clone();
         let (address, key) = (told["address"].as_str().unwrap(), told["keySecret"].as_str().unwrap());
-        self.apply(SOURCE, &[("TRIGGER", trigger), ("ADDRESS", address), ("KEY", key)]);
+        let values = [("NAME", self.source.as_str()), ("TRIGGER", trigger), ("ADDRESS", address), ("KEY", key)];
+        self.apply(SOURCE, &values);
     }
 
     pub(super) fn source_status(&self) -> Value {
-        self.get("replicationsource", "source")["status"].clone()
+        self.get("replicationsource", &self.source)["status"].clone()
     }
 
     pub(super) fn destination_status(&self) -> Value {
@@ -288,7 +312,7 @@ impl Stage {
     /// Synchronizes by hand, and returns the image that came of it.
     #[track_caller]
     pub(super) fn synchronize(&self, tag: &str, former: Option<&str>) -> String {
-        self.patch(("replicationsource", "source"), &json!({"spec": {"trigger": {"manual": tag}}}));
+        self.patch(("replicationsource", &self.source), &json!({"spec": {"trigger": {"manual": tag}}}));
         self.await_synchronized(tag);
         self.await_image(former)
     }

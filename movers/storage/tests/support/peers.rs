@@ -66,6 +66,7 @@ impl Drop for Peer {
 /// A SeaweedFS: a real S3.
 pub struct Seaweed {
     peer: Peer,
+    host: &'static str,
     pub port: u16,
     filer: u16,
 }
@@ -82,14 +83,20 @@ impl Seaweed {
     }
 
     pub fn start() -> Self {
+        Self::start_at("127.0.0.1", |_| Vec::new())
+    }
+
+    /// One at an address of this machine, with the further arguments that are made for its folder.
+    pub fn start_at(host: &'static str, more: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let stage = tempfile::tempdir().unwrap();
         let identity = format!(
             r#"{{"identities":[{{"name":"test","credentials":[{{"accessKey":"{ID}","secretKey":"{SECRET}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
         );
         std::fs::write(stage.path().join("s3.json"), identity).unwrap();
         let (port, filer) = (free_port(), free_port());
-        let mut arguments = vec!["server".to_owned(), "-dir=.".to_owned(), "-ip=127.0.0.1".to_owned()];
-        arguments.extend(["-ip.bind=127.0.0.1", "-s3", "-s3.config=s3.json", "-volume.max=100"].map(str::to_owned));
+        let mut arguments = vec!["server".to_owned(), "-dir=.".to_owned()];
+        arguments.extend([format!("-ip={host}"), format!("-ip.bind={host}")]);
+        arguments.extend(["-s3", "-s3.config=s3.json", "-volume.max=100"].map(str::to_owned));
         arguments.extend(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"].map(str::to_owned));
         arguments.push(format!("-s3.port={port}"));
         arguments.push(format!("-filer.port={filer}"));
@@ -98,26 +105,27 @@ impl Seaweed {
         {
             arguments.push(format!("-{other}={}", free_port()));
         }
+        arguments.extend(more(stage.path()));
         let peer = Peer::start(&program("weed"), &arguments, stage);
-        let mut seaweed = Self { peer, port, filer };
+        let mut seaweed = Self { peer, host, port, filer };
         seaweed.peer.wait_for("a bucket in SeaweedFS", || {
-            let made = http(filer, "POST", "/buckets/ready/", "");
+            let made = http_at((host, filer), "POST", "/buckets/ready/", "");
             // The second time it says that it is there.
             let ready = made.starts_with("HTTP/1.1 201") || made.starts_with("HTTP/1.1 409");
-            ready && http(port, "GET", "/ready", "").starts_with("HTTP/1.1 403")
+            ready && http_at((host, port), "GET", "/ready", "").starts_with("HTTP/1.1 403")
         });
         seaweed
     }
 
     /// A new bucket.
     pub fn bucket(&self, name: &str) {
-        let said = http(self.filer, "POST", &format!("/buckets/{name}/"), "");
+        let said = http_at((self.host, self.filer), "POST", &format!("/buckets/{name}/"), "");
         assert!(said.starts_with("HTTP/1.1 2"), "{said}");
     }
 
     /// A repository in a bucket.
     pub fn repository(&self, path: &str) -> String {
-        format!("s3:http://127.0.0.1:{}/{path}", self.port)
+        format!("s3:http://{}:{}/{path}", self.host, self.port)
     }
 }
 
@@ -172,11 +180,15 @@ impl FakeGcs {
 
 /// The answer to a request, with its head; nothing if there is none.
 pub fn http(port: u16, method: &str, path: &str, body: &str) -> String {
+    http_at(("127.0.0.1", port), method, path, body)
+}
+
+fn http_at((host, port): (&str, u16), method: &str, path: &str, body: &str) -> String {
     let ask = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = TcpStream::connect((host, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n")?;
         write!(stream, "Content-Length: {length}\r\n\r\n{body}")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;

@@ -46,7 +46,12 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(upstream: u16) -> Self {
-        Self::listen(upstream, |stream| Box::new(stream))
+        Self::start_at("127.0.0.1", upstream)
+    }
+
+    /// At an address of this machine, before a port of the same address.
+    pub fn start_at(host: &'static str, upstream: u16) -> Self {
+        Self::listen((host, upstream), |stream| Box::new(stream))
     }
 
     /// Speaks TLS with this certificate.
@@ -55,14 +60,14 @@ impl Proxy {
         let config =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
-        Self::listen(upstream, move |stream| {
+        Self::listen(("127.0.0.1", upstream), move |stream| {
             let connection = rustls::ServerConnection::new(config.clone()).unwrap();
             Box::new(rustls::StreamOwned::new(connection, stream))
         })
     }
 
-    fn listen(upstream: u16, wrap: impl Fn(TcpStream) -> Box<dyn Both> + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn listen(upstream: (&'static str, u16), wrap: impl Fn(TcpStream) -> Box<dyn Both> + Send + 'static) -> Self {
+        let listener = TcpListener::bind((upstream.0, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State::default());
         let shared = state.clone();
@@ -107,7 +112,7 @@ impl Proxy {
 trait Both: Read + Write + Send {}
 impl<T: Read + Write + Send> Both for T {}
 
-fn handle(mut client: Box<dyn Both>, upstream: u16, state: &State) -> Option<()> {
+fn handle(mut client: Box<dyn Both>, upstream: (&str, u16), state: &State) -> Option<()> {
     let (head, mut body) = request(&mut client)?;
     let mut words = head.split(' ');
     let (method, target) = (words.next()?, words.next()?);
@@ -133,7 +138,7 @@ fn handle(mut client: Box<dyn Both>, upstream: u16, state: &State) -> Option<()>
         }
         _ => {}
     }
-    let mut server = TcpStream::connect(("127.0.0.1", upstream)).ok()?;
+    let mut server = TcpStream::connect(upstream).ok()?;
     server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).ok()?;
     server.write_all(&body).ok()?;
     let mut answer = Vec::new();
