@@ -65,7 +65,7 @@ check: ## Format, lints, generated files
 .PHONY: deny
 deny: ## What is built in: licences, where it comes from, what is not to be there (deny.toml)
 	command -v cargo-deny >/dev/null || cargo install --locked --version $(CARGO_DENY) cargo-deny
-	cargo deny --locked check --hide-inclusion-graph licenses sources bans
+	cargo deny --workspace --locked check --hide-inclusion-graph licenses sources bans
 
 .PHONY: test
 test: image-and-programs check ## Every test: units, movers against stock peers, controllers, two clusters end to end
