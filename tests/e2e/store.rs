@@ -20,7 +20,7 @@ mod port;
 mod proxy;
 
 /// This machine, for every pod: see `tests/cluster/README.md`.
-const HOST: &str = "198.18.0.1";
+pub(super) const HOST: &str = "198.18.0.1";
 
 /// The server, at one port in the clear and at another with TLS.
 pub(super) struct Store {
@@ -58,11 +58,9 @@ impl Store {
         self.server.repository(path)
     }
 
-    /// Someone in between, to whom faults are told, and the same behind them.
-    pub(super) fn behind_a_proxy(&self, path: &str) -> (Proxy, String) {
-        let proxy = Proxy::start_at(HOST, self.server.port);
-        let repository = format!("s3:http://{HOST}:{}/{path}", proxy.port);
-        (proxy, repository)
+    /// Someone in between, whom movers take for the server, or reach it through.
+    pub(super) fn proxy(&self) -> Proxy {
+        Proxy::start_at(HOST, self.server.port)
     }
 
     /// The same with TLS.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::super::super::clusters::Cluster;
-use super::super::super::store::{Fault, Store};
+use super::super::super::store::{Fault, HOST, Store};
 use super::super::stage::{Movers, Stage};
 use super::stores::use_repository;
 use super::{SOURCE, restic};
@@ -34,9 +34,10 @@ fn mover(stage: &Stage) -> String {
 #[test]
 fn a_mover_that_ends_in_a_backup_or_in_a_prune_holds_up_nobody() {
     let stage = Stage::new(Cluster::B, "restic-interrupted", Movers::Unprivileged);
-    let (proxy, repository) = Store::shared().behind_a_proxy("interrupted/volume");
+    let proxy = Store::shared().proxy();
+    let repository = format!("s3:http://{HOST}:{}/interrupted/volume", proxy.port);
     let locks = || restic(&repository, &["list", "locks"]);
-    use_repository(&stage, &repository);
+    use_repository(&stage, &repository, "");
     stage.fill("true");
     // The request in the middle of which it is met: of a backup's packs, and of an index that a prune has written anew.
     for (tag, end, (method, part)) in [

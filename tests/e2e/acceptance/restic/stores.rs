@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::super::clusters::Cluster;
-use super::super::super::store::{ID, SECRET, Store};
+use super::super::super::store::{HOST, ID, SECRET, Store};
 use super::super::stage::{Movers, Stage};
 use super::super::{LONG_NAME, ODD_FILES};
 use super::{DIRECT, SOURCE, UPKEEP, back_up_with, restic, restore_with};
@@ -23,25 +23,30 @@ stringData:
 /// 67 characters, where a label has 63 at most.
 const LONG_SOURCE: &str = "a-source-whose-name-is-longer-than-any-label-of-kubernetes-may-be-x";
 
-/// A stage whose repository is there.
-pub(super) fn use_repository(stage: &Stage, repository: &str) {
-    stage.apply(REPOSITORY, &[("REPOSITORY", repository), ("ID", ID), ("KEY", SECRET)]);
+/// Makes this repository that of a stage, with further lines of its Secret.
+pub(super) fn use_repository(stage: &Stage, repository: &str, lines: &str) {
+    let values = [("REPOSITORY", repository), ("ID", ID), ("KEY", SECRET)];
+    stage.apply(&format!("{REPOSITORY}{lines}"), &values);
 }
 
 #[test]
-fn a_bucket_that_is_not_there_yet_takes_backups_of_a_source_with_a_long_name() {
+fn a_bucket_behind_a_proxy_that_is_not_there_yet_takes_backups_of_a_source_with_a_long_name() {
     let (source, destination) = (LONG_SOURCE, LONG_NAME.0);
     let stage = Stage::new(Cluster::B, "acceptance-restic-bucket", Movers::Unprivileged);
     let stage = stage.with_source_named(source).named(destination);
     let repository = Store::shared().repository("long-names/of-data");
     stage.fill(ODD_FILES);
     stage.claim("restored", "null");
-    use_repository(&stage, &repository);
+    let proxy = Store::shared().proxy();
+    use_repository(&stage, &repository, &format!("  HTTP_PROXY: http://{HOST}:{}\n", proxy.port));
     assert_eq!(restore_with(&stage, "first", DIRECT)["repository"]["nothing"], "NoRepository");
     back_up_with(&stage, "once", "");
     restic(&repository, &["check", "--read-data"]);
     restore_with(&stage, "second", DIRECT);
     stage.assert_same_files("restored");
+    for method in ["PUT", "GET"] {
+        assert!(proxy.count(method, &format!("http://{HOST}")) > 0, "not through the proxy: {:?}", proxy.seen());
+    }
     let claims = stage.names("pvc");
     for cache in [format!("volsync-src-{source}-cache"), format!("volsync-dst-{destination}-cache")] {
         assert!(claims.contains(&cache), "{cache}: {claims:?}");
@@ -54,7 +59,7 @@ fn a_private_authority_is_asked_for_and_trusted_from_a_secret_and_from_a_config_
     let stage = Stage::new(Cluster::A, "acceptance-restic-ca", Movers::Unprivileged);
     let store = Store::shared();
     stage.fill(ODD_FILES);
-    use_repository(&stage, &store.secure_repository("private/of-data"));
+    use_repository(&stage, &store.secure_repository("private/of-data"), "");
     stage.apply(&format!("{SOURCE}{UPKEEP}"), &[("NAME", &stage.source), ("TAG", "once")]);
     let advice = "its certificate is not trusted; give the certificate of its authority (customCA";
     let conditions = || json!(stage.source_status()["conditions"].to_string());
