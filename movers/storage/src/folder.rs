@@ -19,6 +19,9 @@ use crate::{Error, Kind, LARGEST_OBJECT, MOST_OBJECTS, Object, Storage};
 /// Within the names of files that are not finished; restic's own have it too. Such a file is no object.
 const UNFINISHED: &str = "-tmp-";
 
+/// After so long nobody finishes one any more: a pack is written in seconds, and a clock of a file server may differ by hours.
+const ABANDONED: i64 = 24 * 3600;
+
 const LINKS: &str = "symbolic links within a repository are not followed; put in their place what they lead to";
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -123,6 +126,30 @@ impl Folder {
         }
     }
 
+    /// Removes what was abandoned in a folder, and adds the folders in it to `folders`; how many files there were.
+    fn sweep_folder(&self, name: &str, folders: &mut Vec<String>) -> io::Result<usize> {
+        let folder = open_folder(self.root()?, Path::new(name), BENEATH)?;
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let mut swept = 0;
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            let Ok(own) = entry.file_name().to_str() else { continue };
+            let status = match rustix::fs::statat(&folder, own, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                status => status?,
+            };
+            match FileType::from_raw_mode(status.st_mode) {
+                FileType::Directory if own != "." && own != ".." => folders.push(within(name, own)),
+                FileType::RegularFile if is_unfinished(own) && now - status.st_mtime > ABANDONED => {
+                    rustix::fs::unlinkat(&folder, own, AtFlags::empty())?;
+                    swept += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(swept)
+    }
+
     fn list_folder(&self, name: &str, folders: &mut Vec<String>, objects: &mut Vec<Object>) -> io::Result<()> {
         let folder = open_folder(self.root()?, Path::new(name), BENEATH)?;
         for entry in Dir::read_from(&folder)? {
@@ -137,7 +164,7 @@ impl Folder {
                 Err(Errno::NOENT) => continue,
                 status => status?,
             };
-            let name = if name == "." { own.to_owned() } else { format!("{name}/{own}") };
+            let name = within(name, own);
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Directory => folders.push(name),
                 FileType::RegularFile if objects.len() >= MOST_OBJECTS => {
@@ -213,6 +240,18 @@ impl Storage for Folder {
         Ok(objects)
     }
 
+    fn sweep(&self, folder: &str) -> Result<usize, Error> {
+        let mut swept = 0;
+        let mut folders = vec![if folder.is_empty() { ".".to_owned() } else { folder.to_owned() }];
+        while let Some(name) = folders.pop() {
+            match self.sweep_folder(&name, &mut folders) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => swept += result.map_err(|error| self.error("clearing", &name, error))?,
+            }
+        }
+        Ok(swept)
+    }
+
     fn remove(&self, name: &str) -> Result<(), Error> {
         let (parents, own) = name.rsplit_once('/').unwrap_or((".", name));
         let removed = self
@@ -224,6 +263,18 @@ impl Storage for Folder {
             removed => removed.map_err(|error| self.error("removing", name, error)),
         }
     }
+}
+
+/// The name of what is in a folder.
+fn within(folder: &str, own: &str) -> String {
+    if folder == "." { own.to_owned() } else { format!("{folder}/{own}") }
+}
+
+/// Whether this is the name of an object of a repository that is not finished: nothing else that somebody keeps in the folder.
+fn is_unfinished(name: &str) -> bool {
+    let is_object =
+        |name: &str| name == "config" || (name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    name.split_once(UNFINISHED).is_some_and(|(object, _)| is_object(object))
 }
 
 fn open_folder(at: impl AsFd, path: &Path, resolve: ResolveFlags) -> io::Result<OwnedFd> {

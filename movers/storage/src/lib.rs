@@ -90,6 +90,16 @@ pub trait Storage: Send + Sync {
     /// A listing that could not be had to its end.
     fn list(&self, folder: &str) -> Result<Vec<Object>, Error>;
 
+    /// Removes what writers that died have left behind below a folder, and what is no object; how many there were. Stores in
+    /// which an object is there whole or not at all have nothing of the kind.
+    ///
+    /// # Errors
+    /// What keeps it from being found or removed.
+    fn sweep(&self, folder: &str) -> Result<usize, Error> {
+        let _ = folder;
+        Ok(0)
+    }
+
     /// The object is gone afterwards; it is no error if it was not there.
     ///
     /// # Errors

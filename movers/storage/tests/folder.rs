@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use doppel_storage::folder::Folder;
@@ -121,6 +122,32 @@ fn an_unfinished_file_of_anybody_is_no_object() {
     folder.write("data/aa/aaff", Bytes::from_static(b"whole")).unwrap();
     fs::write(stage.path().join("data/aa/aabb-tmp-123"), "half").unwrap();
     assert_eq!(folder.list("data").unwrap(), [Object { name: "data/aa/aaff".to_owned(), size: 5 }]);
+}
+
+#[test]
+fn what_writers_that_died_left_is_swept_away_after_a_day_and_nothing_else_is() {
+    let (stage, folder) = stage();
+    let id = "ab".repeat(32);
+    let names = [
+        format!("data/ab/{id}-tmp-0123456789abcdef"),
+        format!("data/ab/{id}"),
+        "data/ab/notes-tmp-of-mine".to_owned(),
+        format!("index/{id}-tmp-12"),
+        "config-tmp-1".to_owned(),
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let path = stage.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "half").unwrap();
+        let age = Duration::from_secs(if number == 3 { 23 * 3600 } else { 25 * 3600 });
+        fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    }
+    symlink(stage.path().join(&names[1]), stage.path().join(format!("{id}-tmp-link"))).unwrap();
+    assert_eq!(folder.sweep("").unwrap(), 2);
+    let is_there: Vec<_> = names.iter().map(|name| stage.path().join(name).exists()).collect();
+    assert_eq!(is_there, [false, true, true, true, false]);
+    assert!(stage.path().join(format!("{id}-tmp-link")).exists());
+    assert_eq!(Folder::new(stage.path().join("none")).sweep("").unwrap(), 0);
 }
 
 #[test]
