@@ -111,6 +111,10 @@ bench-block: prerequisites build ## Block devices side by side with diskrsync an
 bench-restic: prerequisites build ## Backups, restores and checks side by side with restic (RESTIC_NEWEST: another binary than PATH's)
 	bench/restic
 
+.PHONY: bench-restic-memory
+bench-restic-memory: prerequisites build ## Memory of backups and restores with 1,000,000 files
+	bench/restic-memory
+
 .PHONY: bench-link
 bench-link: prerequisites build ## The same over a slow link: a round trip of 50 ms, 100 Mbit/s
 	bench/link
