@@ -1,6 +1,7 @@
 //! Composition root: client, lease, watches, probes and metrics, and their common end. The only place that spawns.
 
 mod claims;
+pub mod client;
 mod objects;
 mod watches;
 
@@ -64,7 +65,7 @@ pub enum OperatorError {
 /// When it cannot start, or must not go on.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorError> {
     let mut signals = Signals::new()?;
-    let client = Client::try_default().await?;
+    let client = client::connect().await?;
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let probes = server::probes(args.health_probe_bind_address, readiness.clone());
     let scrapes = scrapes(&args, &metrics, &client).await?;

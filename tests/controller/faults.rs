@@ -1,14 +1,102 @@
-//! A client whose process dies after a given write, and one whose writes meet somebody else's. Injected faults: nothing
-//! here stands in for the API server.
+//! What happens to requests on their way: an operator's process dies after a given write, its writes meet somebody else's, nobody
+//! answers. Injected in the client's own middleware; nothing here stands in for the API server.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use http::{Method, Request, Response, StatusCode};
 use kube::client::{Body, ClientBuilder};
+use kube::core::Status;
 use tower::{BoxError, Layer, Service};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is answered.
+    Answered,
+    /// It is refused, with this code and reason.
+    Refused(u16, &'static str),
+    /// It does not arrive.
+    Lost,
+    /// It is done, and nobody learns of it.
+    AnswerLost,
+    /// It does not arrive, and nobody says so.
+    Silence,
+}
+
+/// What may happen to one client's requests.
+pub(super) trait Fault: Clone + Send + Sync + 'static {
+    /// A request is about to be sent. Once this is done, it has this fate.
+    fn meet(&self, request: &mut Request<Body>) -> BoxFuture<'static, Fate>;
+
+    /// One was answered.
+    fn hear(&self, _answer: StatusCode) {}
+
+    /// A client to which it happens.
+    fn client(&self, config: kube::Config) -> kube::Client {
+        ClientBuilder::try_from(config).unwrap().with_layer(&Faulty(self.clone())).build()
+    }
+}
+
+/// Lets something happen to requests.
+pub(super) struct Faulty<F>(pub(super) F);
+
+impl<F: Fault, S> Layer<S> for Faulty<F> {
+    type Service = FaultyService<F, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        FaultyService { fault: self.0.clone(), inner }
+    }
+}
+
+pub(super) struct FaultyService<F, S> {
+    fault: F,
+    inner: S,
+}
+
+impl<F, S, B> Service<Request<Body>> for FaultyService<F, S>
+where
+    F: Fault,
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let fault = self.fault.clone();
+        let fate = fault.meet(&mut request);
+        // Nothing is sent before it is awaited.
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = match fate.await {
+                Fate::Answered => answer.await.map_err(Into::into)?,
+                Fate::Refused(code, reason) => {
+                    return Err(kube::Error::Api(Status::failure("injected", reason).with_code(code).boxed()).into());
+                }
+                Fate::Lost => return Err("injected: connection reset".into()),
+                Fate::AnswerLost => {
+                    answer.await.map_err(Into::into)?;
+                    return Err("injected: timed out".into());
+                }
+                Fate::Silence => std::future::pending().await,
+            };
+            fault.hear(answer.status());
+            Ok(answer)
+        })
+    }
+}
 
 /// Counts writes, and lets nothing through once the last allowed one is done.
 #[derive(Clone)]
@@ -37,52 +125,13 @@ impl Mortal {
     pub(super) fn is_dead(&self) -> bool {
         self.writes() > self.last
     }
-
-    /// A client with this fate.
-    pub(super) fn client(&self, config: kube::Config) -> kube::Client {
-        ClientBuilder::try_from(config).unwrap().with_layer(self).build()
-    }
 }
 
-impl<S> Layer<S> for Mortal {
-    type Service = MortalService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        MortalService { fate: self.clone(), inner }
-    }
-}
-
-pub(super) struct MortalService<S> {
-    fate: Mortal,
-    inner: S,
-}
-
-impl<S, R> Service<http::Request<Body>> for MortalService<S>
-where
-    S: Service<http::Request<Body>, Response = R>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    R: Send + 'static,
-{
-    type Response = R;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<R, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let is_write = request.method() != http::Method::GET;
-        let dead = || -> Self::Future { Box::pin(async { Err("the process is dead".into()) }) };
-        if self.fate.is_dead() {
-            return dead();
-        }
-        if is_write && self.fate.writes.fetch_add(1, Ordering::SeqCst) >= self.fate.last {
-            return dead();
-        }
-        let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map_err(Into::into) })
+impl Fault for Mortal {
+    fn meet(&self, request: &mut Request<Body>) -> BoxFuture<'static, Fate> {
+        let is_write = request.method() != Method::GET;
+        let dies = self.is_dead() || (is_write && self.writes.fetch_add(1, Ordering::SeqCst) >= self.last);
+        ready(if dies { Fate::Lost } else { Fate::Answered }).boxed()
     }
 }
 
@@ -105,24 +154,19 @@ impl Meddler {
         self.conflicts.load(Ordering::SeqCst)
     }
 
-    /// A client whose writes are met.
-    pub(super) fn client(&self, config: kube::Config) -> kube::Client {
-        ClientBuilder::try_from(config).unwrap().with_layer(self).build()
-    }
-
     /// Writes to the object of this path.
     async fn meddle(other: kube::Client, path: String, time: usize) {
         let patch = serde_json::json!({"metadata": {"annotations": {"meddled": time.to_string()}}}).to_string();
-        let request = http::Request::patch(&path).header("Content-Type", "application/merge-patch+json");
+        let request = Request::patch(&path).header("Content-Type", "application/merge-patch+json");
         // It may be gone.
         let _ = other.request_text(request.body(patch.into_bytes()).unwrap()).await;
     }
 
     /// Whether this is the first or the second patch of a snapshot or a volume, and which.
-    fn meets(&self, request: &http::Request<Body>) -> Option<usize> {
+    fn meets(&self, request: &Request<Body>) -> Option<usize> {
         let path = request.uri().path();
         let is_shared = path.contains("/volumesnapshots/") || path.contains("/persistentvolumes/");
-        if !is_shared || request.method() != http::Method::PATCH {
+        if !is_shared || request.method() != Method::PATCH {
             return None;
         }
         let mut met = self.met.lock().unwrap();
@@ -130,50 +174,17 @@ impl Meddler {
     }
 }
 
-impl<S> Layer<S> for Meddler {
-    type Service = MeddlerService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        MeddlerService { meddler: self.clone(), inner }
-    }
-}
-
-pub(super) struct MeddlerService<S> {
-    meddler: Meddler,
-    inner: S,
-}
-
-impl<S, B> Service<http::Request<Body>> for MeddlerService<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: Send + 'static,
-{
-    type Response = http::Response<B>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<http::Response<B>, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
+impl Fault for Meddler {
+    fn meet(&self, request: &mut Request<Body>) -> BoxFuture<'static, Fate> {
+        let Some(time) = self.meets(request) else { return ready(Fate::Answered).boxed() };
+        let meddling = Self::meddle(self.other.clone(), request.uri().path().to_owned(), time);
+        meddling.map(|()| Fate::Answered).boxed()
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let meets = self.meddler.meets(&request);
-        let path = request.uri().path().to_owned();
-        let meddler = self.meddler.clone();
-        // Nothing is sent before it is awaited.
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            if let Some(time) = meets {
-                Meddler::meddle(meddler.other.clone(), path, time).await;
-            }
-            let answer = answer.await.map_err(Into::into)?;
-            if answer.status() == http::StatusCode::CONFLICT {
-                meddler.conflicts.fetch_add(1, Ordering::SeqCst);
-            }
-            Ok(answer)
-        })
+    fn hear(&self, answer: StatusCode) {
+        if answer == StatusCode::CONFLICT {
+            self.conflicts.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -182,41 +193,41 @@ where
 pub(super) struct Listener(Arc<Mutex<Vec<String>>>);
 
 impl Listener {
-    pub(super) fn client(&self, config: kube::Config) -> kube::Client {
-        ClientBuilder::try_from(config).unwrap().with_layer(self).build()
-    }
-
     pub(super) fn heard(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
-impl<S> Layer<S> for Listener {
-    type Service = ListenerService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ListenerService { listener: self.clone(), inner }
-    }
-}
-
-pub(super) struct ListenerService<S> {
-    listener: Listener,
-    inner: S,
-}
-
-impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for ListenerService<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+impl Fault for Listener {
+    fn meet(&self, request: &mut Request<Body>) -> BoxFuture<'static, Fate> {
         if request.uri().path().contains("/namespaces/") {
-            self.listener.0.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            self.0.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
         }
-        self.inner.call(request)
+        ready(Fate::Answered).boxed()
+    }
+}
+
+/// Every so many requests one is never answered.
+#[derive(Clone)]
+pub(super) struct Deaf {
+    every: usize,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Deaf {
+    pub(super) fn to_one_in(every: usize) -> Self {
+        Self { every, asked: Arc::default() }
+    }
+
+    /// How many requests there were.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Fault for Deaf {
+    fn meet(&self, _: &mut Request<Body>) -> BoxFuture<'static, Fate> {
+        let is_heard = !(self.asked.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(self.every);
+        ready(if is_heard { Fate::Answered } else { Fate::Silence }).boxed()
     }
 }

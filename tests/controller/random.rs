@@ -45,6 +45,7 @@ use self::cluster::Cluster;
 use self::dice::Dice;
 use self::invariants::Invariants;
 use self::state::State;
+use super::faults::Fault;
 use super::server::Alone;
 
 /// Steps of `make test`. DOPPEL_RANDOM_STEPS gives another number, DOPPEL_RANDOM_SEED another run.

@@ -18,7 +18,7 @@ use doppel::replication::interpret::Kind;
 use doppel::resources::snapshot::VolumeSnapshot;
 use doppel::telemetry::metrics::Metrics;
 
-use super::faults::Listener;
+use super::faults::{Fault, Listener};
 use super::server::Alone;
 
 const NAMESPACE: &str = "rest";

@@ -22,7 +22,7 @@ use doppel::telemetry::certificate::Source;
 use doppel::telemetry::metrics::Metrics;
 use doppel::telemetry::scrape::{Readers, ScrapeSettings, Scrapes};
 
-use super::faults::Mortal;
+use super::faults::{Fault, Mortal};
 use super::world::World;
 
 /// Metrics that are being served.

@@ -21,7 +21,7 @@ use doppel::resources::snapshot::VolumeSnapshot;
 use doppel::telemetry::events::Events;
 use doppel::telemetry::metrics::Metrics;
 
-use super::faults::Mortal;
+use super::faults::{Fault, Mortal};
 use super::server;
 
 pub(super) const COMPLETE: &str = r#"{"verdict":{"result":"complete"},"tally":{},"elapsedMs":5}"#;
@@ -133,7 +133,11 @@ impl World {
 
     /// One that is measured by these.
     pub(super) fn operator_with(&self, fate: &Mortal, metrics: Metrics) -> Arc<Context> {
-        let client = fate.client(self.config.clone());
+        self.operator_over(fate.client(self.config.clone()), metrics)
+    }
+
+    /// The same, over this client.
+    pub(super) fn operator_over(&self, client: Client, metrics: Metrics) -> Arc<Context> {
         let events = Events::new(self.client.clone(), "test".to_owned());
         let (queue, _) = Queue::new(self.policy, metrics.clone());
         Arc::new(Context::new(client, self.image(), events, (metrics, queue)))

@@ -7,7 +7,7 @@ use serde_json::json;
 use doppel::resources::snapshot::VolumeSnapshot;
 
 use super::stage::{ENOUGH, Stage, WRITES, delete, fill, is_bound, is_filled};
-use crate::controller::faults::{Meddler, Mortal};
+use crate::controller::faults::{Fault, Meddler, Mortal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_filled_once_also_by_who_crashes_after_every_write() {

@@ -3,16 +3,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::task::{Context, Poll};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Method, Request, Uri};
-use kube::client::{Body, ClientBuilder};
-use kube::core::Status;
-use tower::{BoxError, Layer, Service};
+use kube::client::Body;
 
 use super::Stage;
 use super::dice::Dice;
+use crate::controller::faults::{Fate, Fault};
 
 /// One operator's requests.
 #[derive(Clone)]
@@ -38,22 +37,10 @@ pub(super) enum Mode {
     Rage,
 }
 
-/// What becomes of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It is answered.
-    Answered,
-    /// It is refused: somebody else wrote at the same moment.
-    Conflict,
-    /// It is refused: there are too many.
-    Throttled,
-    /// It is refused: etcd has no leader.
-    Unavailable,
-    /// It does not arrive.
-    Lost,
-    /// It is done, and nobody learns of it.
-    AnswerLost,
-}
+const CONFLICT: Fate = Fate::Refused(409, "Conflict");
+const THROTTLED: Fate = Fate::Refused(429, "TooManyRequests");
+/// etcd has no leader.
+const UNAVAILABLE: Fate = Fate::Refused(503, "ServiceUnavailable");
 
 impl Chaos {
     pub(super) fn new(seed: u64) -> Self {
@@ -64,10 +51,6 @@ impl Chaos {
             trespasses: Mutex::default(),
             stage: OnceLock::new(),
         }))
-    }
-
-    pub(super) fn client(&self, config: kube::Config) -> kube::Client {
-        ClientBuilder::try_from(config).unwrap().with_layer(self).build()
     }
 
     /// Between this operator's requests this stage goes on.
@@ -109,9 +92,9 @@ impl Chaos {
         }
         let is_read = request.method() == Method::GET;
         let fates: &[Fate] = if is_read {
-            &[Fate::Throttled, Fate::Unavailable, Fate::Lost]
+            &[THROTTLED, UNAVAILABLE, Fate::Lost]
         } else {
-            &[Fate::Conflict, Fate::Throttled, Fate::Lost, Fate::AnswerLost, Fate::AnswerLost]
+            &[CONFLICT, THROTTLED, Fate::Lost, Fate::AnswerLost, Fate::AnswerLost]
         };
         *dice.pick(fates).unwrap()
     }
@@ -144,59 +127,17 @@ fn is_watch(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|parameter| parameter.starts_with("watch=")))
 }
 
-fn refused(code: u16, reason: &str) -> BoxError {
-    kube::Error::Api(Status::failure("injected", reason).with_code(code).boxed()).into()
-}
-
-impl<S> Layer<S> for Chaos {
-    type Service = ChaosService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        ChaosService { chaos: self.clone(), inner }
-    }
-}
-
-pub(super) struct ChaosService<S> {
-    chaos: Chaos,
-    inner: S,
-}
-
-impl<S, R> Service<Request<Body>> for ChaosService<S>
-where
-    S: Service<Request<Body>, Response = R>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    R: Send + 'static,
-{
-    type Response = R;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<R, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        self.chaos.notice(&request);
-        self.chaos.cut(&mut request);
-        let (fate, others) = (self.chaos.fate(&request), self.chaos.is_interrupted());
-        // Nothing is sent before it is awaited.
-        let answer = self.inner.call(request);
-        Box::pin(async move {
+impl Fault for Chaos {
+    fn meet(&self, request: &mut Request<Body>) -> BoxFuture<'static, Fate> {
+        self.notice(request);
+        self.cut(request);
+        let (fate, others) = (self.fate(request), self.is_interrupted());
+        async move {
             if let Some(stage) = others {
                 stage.interrupt().await;
             }
-            match fate {
-                Fate::Answered => answer.await.map_err(Into::into),
-                Fate::Conflict => Err(refused(409, "Conflict")),
-                Fate::Throttled => Err(refused(429, "TooManyRequests")),
-                Fate::Unavailable => Err(refused(503, "ServiceUnavailable")),
-                Fate::Lost => Err("injected: connection reset".into()),
-                Fate::AnswerLost => {
-                    answer.await.map_err(Into::into)?;
-                    Err("injected: timed out".into())
-                }
-            }
-        })
+            fate
+        }
+        .boxed()
     }
 }
