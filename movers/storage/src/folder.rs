@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::{Error, Kind, LARGEST_OBJECT, MOST_OBJECTS, Object, Storage};
 
 /// Within the names of files that are not finished; restic's own have it too. Such a file is no object.
-const UNFINISHED: &str = "-tmp-";
+pub(crate) const UNFINISHED: &str = "-tmp-";
 
 /// After so long nobody finishes one any more: a pack is written in seconds, and a clock of a file server may differ by hours.
 const ABANDONED: i64 = 24 * 3600;
@@ -311,7 +311,7 @@ fn make_durable(file: &impl AsFd) -> io::Result<()> {
 }
 
 /// Movers in containers have process ids alike: only chance tells their files apart.
-fn random() -> io::Result<u64> {
+pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes))

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod location;
 mod remote;
 mod rest;
+mod sftp;
 mod web;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use folder::Folder;
 use location::Location;
 use remote::Remote;
 use rest::RestServer;
+use sftp::SftpServer;
 use web::Web;
 
 /// The store at a location. Nothing is asked of it yet. Of servers only those are trusted whose certificate an authority in the
@@ -37,6 +39,7 @@ pub fn open(location: Location, trusted: Option<&Path>, manners: Manners) -> Res
             let web = Web::new(trusted, &manners.proxies)?;
             return Ok(Box::new(Remote::new(RestServer::new(&rest, web)?, manners)?));
         }
+        Location::Sftp(sftp) => return Ok(Box::new(Remote::new(SftpServer::new(sftp)?, manners)?)),
         Location::S3(s3) => Place::S3(s3),
         Location::Azure(azure) => Place::Azure(azure),
         Location::B2(b2) => Place::B2(b2),

@@ -12,6 +12,7 @@ mod rclone;
 mod rest;
 mod s3;
 mod settings;
+pub(crate) mod sftp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use proxies::Proxies;
 pub use rest::Rest;
 pub use s3::{AssumedRole, S3, S3Credentials};
 pub use settings::{Settings, UNUSED_BY_STORES};
+pub use sftp::{Sftp, Written};
 
 /// The key that names the repository.
 pub const REPOSITORY: &str = "RESTIC_REPOSITORY";
@@ -42,6 +44,8 @@ pub enum Location {
     Gcs(Gcs),
     /// A server of restic's own protocol.
     Rest(Rest),
+    /// A folder on a server of SSH.
+    Sftp(Sftp),
 }
 
 /// A key whose value cannot be used. Its text names the key and what to write there, and holds no value of a secret.
@@ -88,11 +92,12 @@ impl Location {
             Some(("gs", place)) => Gcs::parse(place, settings).map(Self::Gcs),
             Some(("rest", place)) => Rest::parse(place, settings).map(Self::Rest),
             Some(("rclone", place)) => rclone::parse(place, settings),
-            Some((scheme @ ("swift" | "sftp"), _)) => Err(LocationError::repository(not_yet(scheme))),
+            Some(("sftp", place)) => Sftp::parse(place, settings).map(Self::Sftp),
+            Some(("swift", _)) => Err(LocationError::repository(NO_SWIFT)),
             // restic, too, takes everything else for a folder; a typing error in a scheme would become one.
             Some((scheme, _)) if !scheme.is_empty() && !scheme.contains('/') => {
                 Err(LocationError::repository(format!(
-                    "{scheme}: is no kind of store; these are: local, s3, azure, b2, gs, rest, rclone. A folder with a colon in \
+                    "{scheme}: is no kind of store; these are: local, s3, azure, b2, gs, rest, sftp, rclone. A folder with a colon in \
                  its name is written as local:PATH"
                 )))
             }
@@ -108,13 +113,8 @@ fn folder(path: &str) -> Result<Location, LocationError> {
     Ok(Location::Folder(path.into()))
 }
 
-fn not_yet(scheme: &str) -> String {
-    let instead = match scheme {
-        "swift" => "if the cluster has the S3 interface of Swift, write s3:https://HOST/CONTAINER/PATH",
-        _ => "use a rest-server on that host, or mount its file system",
-    };
-    format!("stores of the kind {scheme} cannot be reached by this version; {instead}")
-}
+const NO_SWIFT: &str = "stores of the kind swift cannot be reached by this version; if the cluster has the S3 interface of Swift, \
+                        write s3:https://HOST/CONTAINER/PATH";
 
 /// Text that must not be shown. It has no Display, and its Debug shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]

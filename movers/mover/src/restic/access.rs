@@ -59,9 +59,15 @@ impl Access {
         trusted: Option<PathBuf>,
     ) -> Result<Self, Failure> {
         use std::os::unix::ffi::OsStringExt;
-        const KEYS: [&str; 8] = ["RESTIC_", "AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "ST_"];
+        const KEYS: [&str; 9] = ["RESTIC_", "AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "SFTP_", "ST_"];
+        // What a user's own keys for SFTP are found by.
+        const OF_THE_USER: [&str; 2] = ["HOME", "USER"];
         let ours = |(key, value): (OsString, OsString)| {
-            let key = key.into_string().ok().filter(|key| KEYS.iter().any(|begin| key.starts_with(begin)))?;
+            let key = key.into_string().ok()?;
+            let is_ours = KEYS.iter().any(|begin| key.starts_with(begin)) || OF_THE_USER.contains(&key.as_str());
+            if !is_ours {
+                return None;
+            }
             Some((key, value.into_vec()))
         };
         let mut values: BTreeMap<_, _> = env::vars_os().filter_map(ours).collect();

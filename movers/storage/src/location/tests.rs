@@ -217,9 +217,48 @@ fn what_cannot_be_used_is_named_with_what_to_write_instead() {
         ("b2:bucket:path", &[], "B2_ACCOUNT_ID", "is missing"),
         ("b2:bucket:path", &[("B2_ACCOUNT_ID", "i")], "B2_ACCOUNT_KEY", "is missing; B2_ACCOUNT_ID needs it"),
         ("swift:box:/path", &[], REPOSITORY, "swift"),
-        ("sftp:user@host:/srv", &[], REPOSITORY, "rest-server"),
+        ("sftp:user@host", &[], REPOSITORY, "sftp:USER@HOST:/PATH"),
+        ("sftp::/srv", &[], REPOSITORY, "has no host"),
+        ("sftp:me@-oProxyCommand=x:/srv", &[], REPOSITORY, "has no host"),
+        ("sftp://me@host", &[], REPOSITORY, "has no path"),
+        ("sftp://me@host:70000/srv", &[], REPOSITORY, "port"),
+        ("sftp://me@host/srv?a", &[], REPOSITORY, "has a ? or #"),
+        ("sftp://me:hush@host/srv", &[], REPOSITORY, "SFTP_PASSWORD"),
+        ("sftp:me@host:~/srv", &[], REPOSITORY, "begins where a login begins"),
+        ("sftp:host:/srv", &[], REPOSITORY, "has no user"),
+        ("sftp:me@host:srv", &[], "SFTP_PRIVATE_KEY", "and SFTP_PASSWORD are missing"),
+        ("sftp:me@host:srv", &[("SFTP_PASSWORD", "hush")], "SFTP_KNOWN_HOSTS", "ssh-keyscan"),
+        ("sftp:me@host:srv", &[("SFTP_PRIVATE_KEY", "-----BEGIN hush")], "SFTP_PRIVATE_KEY", "from BEGIN to END"),
+        (
+            "sftp:me@host:srv",
+            &[("SFTP_KNOWN_HOSTS", "host ssh-ed25519 hush")],
+            "SFTP_KNOWN_HOSTS",
+            "line 1 is not HOST TYPE KEY",
+        ),
     ] {
         refused(repository, pairs, key, part);
+    }
+}
+
+#[test]
+fn sftp_is_written_as_restic_takes_it() {
+    for (repository, user, host, port, path) in [
+        ("sftp:user@host:/srv/repo", "user", "host", 22, "/srv/repo"),
+        ("sftp:user@host:repo/", "user", "host", 22, "repo"),
+        ("sftp:user@domain@host:/a/../b//c/.", "user@domain", "host", 22, "/b/c"),
+        ("sftp:host:", "me", "host", 22, "."),
+        ("sftp://user@host/repo", "user", "host", 22, "repo"),
+        ("sftp://user@host:2222//srv/a%20b", "user", "host", 2222, "/srv/a b"),
+        ("sftp://user%40domain@[::1]:2222//srv", "user@domain", "::1", 2222, "/srv"),
+        ("sftp://host/", "me", "host", 22, "."),
+    ] {
+        match parse(repository, &[("HOME", "/home/me"), ("USER", "me")]) {
+            Location::Sftp(sftp) => {
+                let found = (sftp.user.as_str(), sftp.host.as_str(), sftp.port, sftp.path.as_str());
+                assert_eq!(found, (user, host, port, path), "{repository}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -239,7 +278,7 @@ fn keys_that_nobody_reads_are_known() {
 
 proptest! {
     #[test]
-    fn any_text_is_a_location_or_an_error_that_names_a_key(repository in "(s3:|rest:|azure:|b2:|gs:|rclone:|local:|)(https?://)?\\PC{0,40}") {
+    fn any_text_is_a_location_or_an_error_that_names_a_key(repository in "(s3:|rest:|azure:|b2:|gs:|sftp:|rclone:|local:|)((https?:)?//)?\\PC{0,40}") {
         if let Err(error) = Location::parse(&repository, &Settings::default()) {
             prop_assert!(!error.key.is_empty());
         }

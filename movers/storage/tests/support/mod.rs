@@ -13,6 +13,7 @@ pub mod peers;
 #[path = "../../../transport/tests/support/port.rs"]
 mod port;
 pub mod proxy;
+pub mod sshd;
 
 use std::time::{Duration, Instant};
 

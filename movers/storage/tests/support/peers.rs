@@ -30,7 +30,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn start(program: &Path, arguments: &[String], stage: TempDir) -> Self {
+    pub(super) fn start(program: &Path, arguments: &[String], stage: TempDir) -> Self {
         let (send, receive) = channel();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments).current_dir(stage.path());
@@ -46,7 +46,11 @@ impl Peer {
         Self { child: receive.recv().unwrap(), stage }
     }
 
-    fn wait_for(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn wait_for(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
         wait_until(what, || {
             let ended = self.child.try_wait().unwrap();
             let log = || std::fs::read_to_string(self.stage.path().join("log")).unwrap_or_default();
@@ -151,6 +155,34 @@ impl RestPeer {
 
     pub fn folder(&self) -> PathBuf {
         self.peer.stage.path().join("repositories")
+    }
+}
+
+/// `rclone serve sftp`: a server of SFTP that is not OpenSSH's.
+pub struct SftpPeer {
+    peer: Peer,
+    pub port: u16,
+}
+
+impl SftpPeer {
+    /// Lets in who has this password.
+    pub fn start(user: &str, password: &str) -> Self {
+        let stage = tempfile::tempdir().unwrap();
+        let (port, key) = (free_port(), stage.path().join("host"));
+        std::fs::create_dir(stage.path().join("files")).unwrap();
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        assert!(made.unwrap().success());
+        let mut arguments = ["serve", "sftp", "files", "--config", "none", "--key", "host"].map(str::to_owned).to_vec();
+        arguments.extend(["--user", user, "--pass", password, "--addr"].map(str::to_owned));
+        arguments.push(format!("127.0.0.1:{port}"));
+        let mut peer = Peer::start(&program("rclone"), &arguments, stage);
+        peer.wait_for("rclone serve sftp", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { peer, port }
+    }
+
+    pub fn known_hosts(&self) -> String {
+        let key = std::fs::read_to_string(self.peer.stage.path().join("host.pub")).unwrap();
+        format!("[127.0.0.1]:{} {key}", self.port)
     }
 }
 
