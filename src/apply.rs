@@ -1,8 +1,8 @@
 //! WRITE: performs steps, in order, and stops at the first error.
 //!
-//! Objects are written by server-side apply under one field manager. Exceptions, each for its reason: a key Secret is
-//! created and never overwritten; fields of objects that may not be ours as a whole (a Job's parallelism, a claim's
-//! request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
+//! What is begun, and a key Secret, is created and never overwritten: what is there already refuses it. What is to be as it is wanted
+//! (ServiceAccount, Service) is written by server-side apply under one field manager; fields of objects that may not be ours as a whole
+//! (a Job's parallelism, a claim's request, a snapshot's owners) are patched alone; deletions name the UID that was seen.
 
 mod fill;
 pub mod own;
@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use doppel_contract::Line;
 
 use self::own::OwnWrites;
+use crate::mirror::{Mirrored, Mirrors};
 use crate::model::name;
 use crate::model::observed::Claimed;
 use crate::model::pod::MoverImage;
@@ -84,54 +85,68 @@ impl Applier {
         &self.own
     }
 
-    /// Performs these steps in order.
+    /// Performs these steps in order. What comes of them is noted in `mirrors`.
     ///
     /// # Errors
     /// The first step that fails; the steps behind it were not tried.
-    pub async fn apply(&self, owner: &Owner, steps: &[Step]) -> Result<(), ApplyError> {
+    pub async fn apply(&self, owner: &Owner, steps: &[Step], mirrors: &Mirrors) -> Result<(), ApplyError> {
         for step in steps {
-            self.perform(owner, step).await?;
+            self.perform(owner, step, mirrors).await?;
         }
         Ok(())
     }
 
-    async fn perform(&self, owner: &Owner, step: &Step) -> Result<(), ApplyError> {
+    async fn perform(&self, owner: &Owner, step: &Step, mirrors: &Mirrors) -> Result<(), ApplyError> {
         let namespace = &owner.namespace;
         let result = match step {
             Step::CreateKey { secret } => self.create_key(owner, secret).await?,
             Step::CopyPullSecret { original, copy } => self.copy_pull_secret(owner, original, copy).await,
-            Step::EnsureAccount { name } => self.put(namespace, resources::account::build(owner, name)).await,
-            Step::EnsureService(new) => self.put(namespace, resources::service::build(owner, new)).await,
-            Step::CreateClaim(new) => self.begin(namespace, resources::claim::build(owner, new)).await,
-            Step::TakeSnapshot(new) => self.begin(namespace, resources::snapshot::build(owner, new)).await,
-            Step::StartMover(run) => self.begin(namespace, resources::job::build(owner, run, &self.image)?).await,
+            Step::EnsureAccount { name } => {
+                self.ensure(namespace, &resources::account::build(owner, name), mirrors).await
+            }
+            Step::EnsureService(new) => self.ensure(namespace, &resources::service::build(owner, new), mirrors).await,
+            Step::CreateClaim(new) => self.begin(namespace, &resources::claim::build(owner, new), mirrors).await,
+            Step::TakeSnapshot(new) => self.begin(namespace, &resources::snapshot::build(owner, new), mirrors).await,
+            Step::StartMover(run) => {
+                self.begin(namespace, &resources::job::build(owner, run, &self.image)?, mirrors).await
+            }
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
-                self.merge::<PersistentVolumeClaim>(namespace, name, &patch).await
+                let grown = self.merge::<PersistentVolumeClaim>(namespace, name, &patch).await;
+                grown.map(|claim| mirrors.put(&claim))
             }
             Step::AnswerCopyTrigger { claim, answer } => {
-                self.merge::<PersistentVolumeClaim>(namespace, claim, &resources::claim::copy_answer(answer)).await
+                let patch = resources::claim::copy_answer(answer);
+                let answered = self.merge::<PersistentVolumeClaim>(namespace, claim, &patch).await;
+                answered.map(|claim| mirrors.put(&claim))
             }
             Step::ForgetNotedImage { claim } => {
-                self.merge::<PersistentVolumeClaim>(namespace, claim, &resources::claim::without_noted_image()).await
+                let patch = resources::claim::without_noted_image();
+                let without = self.merge::<PersistentVolumeClaim>(namespace, claim, &patch).await;
+                without.map(|claim| mirrors.put(&claim))
             }
             Step::SetPace { job, pace } => {
                 let patch = json!({"spec": {"parallelism": resources::job::parallelism(*pace)}});
-                self.merge::<Job>(namespace, job, &patch).await
+                self.merge::<Job>(namespace, job, &patch).await.map(|job| mirrors.put(&job))
             }
             Step::StopMover { job, ending } => {
                 let policy = match ending {
                     Ending::Finished => PropagationPolicy::Background,
                     Ending::Interrupted => PropagationPolicy::Foreground,
                 };
-                self.delete::<Job>(namespace, (job, None), policy).await
+                let remains = self.delete::<Job>(namespace, (job, None), policy).await;
+                remains.map(|remains| remains.note(mirrors, namespace, job))
             }
             Step::DeleteClaim(claim) => {
-                self.delete::<PersistentVolumeClaim>(namespace, (claim, None), PropagationPolicy::Background).await
+                let seen = (claim, None);
+                let remains =
+                    self.delete::<PersistentVolumeClaim>(namespace, seen, PropagationPolicy::Background).await;
+                remains.map(|remains| remains.note(mirrors, namespace, claim))
             }
             Step::DeleteSnapshot { snapshot, resource_version } => {
                 let seen = (snapshot, Some(resource_version));
-                self.delete::<VolumeSnapshot>(namespace, seen, PropagationPolicy::Background).await
+                let remains = self.delete::<VolumeSnapshot>(namespace, seen, PropagationPolicy::Background).await;
+                remains.map(|remains| remains.note(mirrors, namespace, snapshot))
             }
             Step::ReleaseSnapshot { name, resource_version, claimed } => {
                 self.release(owner, (name, resource_version), *claimed).await
@@ -147,47 +162,33 @@ impl Applier {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Applies what others go on with. That it is there is no news: what they make of it is.
-    async fn begin<K>(&self, namespace: &str, object: K) -> kube::Result<()>
+    /// Creates what others go on with. That it is there is no news: what they make of it is.
+    async fn begin<K>(&self, namespace: &str, object: &K, mirrors: &Mirrors) -> kube::Result<()>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
+        K: Mirrored + Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
     {
-        self.apply_one(namespace, &object).await.map(|begun| self.own.note(&begun))
+        let begun = self.api::<K>(namespace).create(&post_parameters(), object).await?;
+        self.own.note(&begun);
+        mirrors.put(&begun);
+        Ok(())
     }
 
     /// Applies what the next pass reads something of: an address that was given to it, for example.
-    async fn put<K>(&self, namespace: &str, object: K) -> kube::Result<()>
+    async fn ensure<K>(&self, namespace: &str, object: &K, mirrors: &Mirrors) -> kube::Result<()>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
-        self.apply_one(namespace, &object).await.map(drop)
-    }
-
-    async fn apply_one<K>(&self, namespace: &str, object: &K) -> kube::Result<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
+        K: Mirrored + Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
     {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.api::<K>(namespace).patch(&object.name_any(), &parameters, &Patch::Apply(object)).await
+        let ensured = self.api::<K>(namespace).patch(&object.name_any(), &parameters, &Patch::Apply(object)).await?;
+        mirrors.put(&ensured);
+        Ok(())
     }
 
-    async fn merge<K>(&self, namespace: &str, name: &str, patch: &serde_json::Value) -> kube::Result<()>
+    async fn merge<K>(&self, namespace: &str, name: &str, patch: &serde_json::Value) -> kube::Result<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        self.api::<K>(namespace).patch(name, &merge_parameters(), &Patch::Merge(patch)).await.map(drop)
+        self.api::<K>(namespace).patch(name, &merge_parameters(), &Patch::Merge(patch)).await
     }
 
     /// Deletes exactly the object that was seen. That it is gone, or another one by now, is as good; where it has changed,
@@ -197,7 +198,7 @@ impl Applier {
         namespace: &str,
         (doomed, resource_version): (&Doomed, Option<&String>),
         propagation: PropagationPolicy,
-    ) -> kube::Result<()>
+    ) -> kube::Result<Remains<K>>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
@@ -210,8 +211,9 @@ impl Applier {
             ..DeleteParams::default()
         };
         match self.api::<K>(namespace).delete(&doomed.name, &parameters).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Ok(answer) => Ok(answer.left().map_or(Remains::Nothing, |going| Remains::Going(Box::new(going)))),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Remains::Nothing),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Remains::Another),
             Err(error) => Err(error),
         }
     }
@@ -232,8 +234,7 @@ impl Applier {
     }
 
     async fn create_secret(&self, owner: &Owner, secret: &Secret) -> kube::Result<()> {
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.api::<Secret>(&owner.namespace).create(&parameters, secret).await {
+        match self.api::<Secret>(&owner.namespace).create(&post_parameters(), secret).await {
             Ok(_) => Ok(()),
             // Somebody made it meanwhile; the next pass looks at what it holds.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
@@ -261,8 +262,32 @@ impl Applier {
         let patch = json!({"metadata": {
             "resourceVersion": resource_version, "ownerReferences": owners, "labels": labels,
         }});
-        self.merge::<VolumeSnapshot>(&owner.namespace, name, &patch).await
+        self.merge::<VolumeSnapshot>(&owner.namespace, name, &patch).await.map(drop)
     }
+}
+
+/// What is left of an object that was to be deleted.
+enum Remains<K> {
+    /// It, until those who hold it let go.
+    Going(Box<K>),
+    /// Nothing.
+    Nothing,
+    /// Another one, or it has changed.
+    Another,
+}
+
+impl<K: Mirrored> Remains<K> {
+    fn note(self, mirrors: &Mirrors, namespace: &str, deleted: &Doomed) {
+        match self {
+            Self::Going(going) => mirrors.put(&*going),
+            Self::Nothing => mirrors.of::<K>().remove(namespace, &deleted.name, &deleted.uid),
+            Self::Another => {}
+        }
+    }
+}
+
+fn post_parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn merge_parameters() -> PatchParams {

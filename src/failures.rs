@@ -27,6 +27,11 @@ impl<K: Eq + Hash> Failures<K> {
         pause
     }
 
+    /// Whether the last pass over it failed.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     pub(crate) fn forget(&self, key: &K) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }

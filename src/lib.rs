@@ -17,6 +17,7 @@ pub mod apply;
 pub mod args;
 pub mod crd;
 mod failures;
+pub mod mirror;
 pub mod model;
 pub mod operator;
 pub mod population;

@@ -1,7 +1,9 @@
 //! From an event to a status: the driver. Each line of [`pass`] is one step, and all decisions are in the pure ones.
 
+mod held;
 pub mod interpret;
 pub mod known;
+pub mod left;
 mod movers;
 pub mod observe;
 pub mod plan;
@@ -16,22 +18,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, PostParams};
 use kube::runtime::controller::Action;
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
+use self::held::Held;
 use self::interpret::{Interpretation, Kind};
 use self::known::Known;
+use self::left::{Afresh, Left};
 use self::movers::Movers;
 use self::plan::{Outcome, Plan, Wait};
 use self::queue::line::Key;
 use self::queue::{Decision, Queue};
 use self::report::{Reported, measures};
 use crate::apply::own::OwnWrites;
-use crate::apply::{Applier, ApplyError, FIELD_MANAGER};
+use crate::apply::{Applier, ApplyError};
 use crate::failures::Failures;
+use crate::mirror::Mirrors;
+use crate::model::observed::Observed;
 use crate::model::pod::MoverImage;
-use crate::model::queue::Turn;
 use crate::model::readiness::Blame;
 use crate::model::replication::{Owner, Phase, Replication, Role};
 use crate::model::status::Status;
@@ -51,6 +55,8 @@ pub struct Context {
     failures: Failures<Key>,
     known_of_sources: Known,
     known_of_destinations: Known,
+    left: Left,
+    afresh: Afresh,
 }
 
 impl Context {
@@ -70,6 +76,8 @@ impl Context {
             failures: Failures::default(),
             known_of_sources: Known::default(),
             known_of_destinations: Known::default(),
+            left: Left::default(),
+            afresh: Afresh::default(),
         }
     }
 
@@ -95,10 +103,30 @@ impl Context {
         }
     }
 
+    /// A watch has told of an object.
+    pub fn told<K: Kind>(&self, object: &K) {
+        let namespaced = (object.namespace().unwrap_or_default(), object.name_any());
+        self.known(K::ROLE).names(namespaced, &object.claims());
+        K::left(&self.left).told(object);
+    }
+
+    /// What a pass over an object may read instead of asking the API server: nothing where watches have not told of all yet, or where
+    /// it is to be asked.
+    fn mirrors(&self, key: &Key) -> Option<&Mirrors> {
+        let known = self.known(key.role);
+        let is_to_be_asked = self.failures.has(key) || self.afresh.is_due(key) || !known.is_told();
+        (!is_to_be_asked).then(|| known.mirrors())
+    }
+
     /// An object that is gone.
     pub fn forget(&self, role: Role, namespace: &str, name: &str) {
         let key = Key { role, namespace: namespace.to_owned(), name: name.to_owned() };
         self.metrics.forget(role, namespace, name);
+        match role {
+            Role::Source => self.left.sources.forget(namespace, name),
+            Role::Destination => self.left.destinations.forget(namespace, name),
+        }
+        self.afresh.forget(&key);
         self.failures.forget(&key);
         self.movers.note(&key, None);
         self.queue.leave(&key);
@@ -111,20 +139,6 @@ impl Context {
             self.forget(role, &gone.0, &gone.1);
         }
         self.queue.retain(role, there);
-    }
-
-    /// Writes the status if it changed. The object's resourceVersion goes along: a conflict means that the wish or the
-    /// status is not what this pass saw.
-    async fn write<K: Kind>(&self, api: &Api<K>, object: &mut K, new: Status) -> kube::Result<()> {
-        let new = Status { observed_generation: object.meta().generation, ..new };
-        if object.status() == new && object.has_status() {
-            return Ok(());
-        }
-        object.set_status(new);
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        *object = api.replace_status(&object.name_any(), &parameters, object).await?;
-        self.applier.own().note(object);
-        Ok(())
     }
 
     /// What this operator has written itself: a watch that tells of it is no reason for a pass.
@@ -149,15 +163,20 @@ pub enum PassError {
     /// A step failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The plan was made from what was not so any more.
+    #[error("what was seen has changed meanwhile")]
+    Outdated,
 }
 
 impl PassError {
-    /// Whether somebody else wrote at the same moment: nothing is wrong, the next pass sees what they wrote.
-    fn is_conflict(&self) -> bool {
-        let (Self::Api(error) | Self::Apply(ApplyError::Api { source: error, .. })) = self else {
-            return false;
-        };
-        matches!(error, kube::Error::Api(status) if status.code == 409)
+    /// Whether somebody else wrote at the same moment, or the object is gone: nothing is wrong, the next pass sees what there is.
+    fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Outdated => true,
+            Self::Api(kube::Error::Api(status)) => matches!(status.code, 404 | 409),
+            Self::Apply(ApplyError::Api { source: kube::Error::Api(status), .. }) => status.code == 409,
+            Self::Api(_) | Self::Apply(_) => false,
+        }
     }
 
     /// Whose fault it is. What the API server calls invalid of an object that the operator makes is a user's value in it.
@@ -165,7 +184,7 @@ impl PassError {
         match self {
             Self::Apply(ApplyError::Build(_)) => Blame::User,
             Self::Apply(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.code == 422 => Blame::User,
-            Self::Api(_) | Self::Apply(_) => Blame::Cluster,
+            Self::Api(_) | Self::Apply(_) | Self::Outdated => Blame::Cluster,
         }
     }
 }
@@ -176,10 +195,11 @@ impl PassError {
 /// Never: what goes wrong becomes a condition and a later pass.
 pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Infallible> {
     let key = Key { role: K::ROLE, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let object = K::left(&context.left).or_newer(object);
     if let Some(wake_at) = rest::rest(&context, &key, &*object, Timestamp::now()).await {
         return Ok(later(wake_at, Timestamp::now()));
     }
-    Ok(match pass::<K>(&context, &key).await {
+    Ok(match pass(&context, &key, &*object).await {
         Ok(action) => {
             context.failures.forget(&key);
             action
@@ -193,11 +213,14 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
     })
 }
 
-/// The object is read afresh: a cache that lags behind the operator's own writes would start a finished synchronization
-/// once more.
-async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError> {
-    let api = Api::<K>::namespaced(context.client.clone(), &key.namespace);
-    let Some(mut object) = api.get_opt(&key.name).await? else {
+/// What watches have told is read where that is known, the object too: who acts on one that lags behind is refused ([`Held::claim`]).
+async fn pass<K: Kind>(context: &Context, key: &Key, told: &K) -> Result<Action, PassError> {
+    let mirrors = context.mirrors(key);
+    let object = match mirrors {
+        Some(_) => Some(told.clone()),
+        None => Api::<K>::namespaced(context.client.clone(), &key.namespace).get_opt(&key.name).await?,
+    };
+    let Some(object) = object else {
         context.forget(key.role, &key.namespace, &key.name);
         return Ok(Action::await_change());
     };
@@ -205,9 +228,9 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
         context.queue.stop_waiting(key);
         return Ok(Action::await_change());
     }
-    let old = object.status();
+    let mut held = Held::new(context, object);
     let now = Timestamp::now();
-    let wish = match object.interpret() {
+    let wish = match held.object().interpret() {
         Interpretation::Wish(wish) => wish.under(context.queue.policy()),
         Interpretation::External => {
             context.forget(key.role, &key.namespace, &key.name);
@@ -215,60 +238,97 @@ async fn pass<K: Kind>(context: &Context, key: &Key) -> Result<Action, PassError
         }
         Interpretation::Refused(reason) => {
             context.queue.leave(key);
-            let placeless = old.clone().with_turn(None, &Phase::Never);
+            let placeless = held.object().status().with_turn(None, &Phase::Never);
             let status = report::report_refusal(&placeless, &reason, now);
-            context.measure_trouble(&owner_of(K::ROLE, &object), &status, None);
-            context.write(&api, &mut object, status).await?;
+            context.measure_trouble(&owner_of(K::ROLE, held.object()), &status, None);
+            held.write(status).await?;
             return Ok(Action::await_change());
         }
     };
-    match advance(context, &wish, (&api, &mut object), now).await {
+    match advance(context, &mut held, &wish, (mirrors, now)).await {
         Ok((reported, wake_at)) => {
             context.metrics.record(&wish, &reported.measures, Instant::now());
-            context.events.publish(&object.object_ref(&()), &reported.events).await;
+            context.events.publish(&held.object().object_ref(&()), &reported.events).await;
             Ok(later(wake_at, Timestamp::now()))
         }
         Err(error) => {
-            if !error.is_conflict() {
-                let old = old.with_turn(context.queue.turn(key), &wish.phase);
+            if !error.is_overtaken() {
+                let old = held.object().status().with_turn(context.queue.turn(key), &wish.phase);
                 let status = report::report_error(&old, error.blame(), error.to_string(), now);
                 context.measure_trouble(&wish.owner, &status, Some(&wish));
-                context.write(&api, &mut object, status).await?;
+                held.write(status).await?;
             }
             Err(error)
         }
     }
 }
 
-/// Observe, plan, wait for a place or take it, apply, report.
+/// Observe and plan. A synchronization that begins goes on at once: that it has begun is written with its first step.
 async fn advance<K: Kind>(
     context: &Context,
+    held: &mut Held<'_, K>,
     wish: &Replication,
-    (api, object): (&Api<K>, &mut K),
-    now: Timestamp,
+    (mirrors, now): (Option<&Mirrors>, Timestamp),
 ) -> Result<(Reported, Option<Timestamp>), PassError> {
-    let (key, old) = (Key::of(&wish.owner), object.status());
-    let seen = observe::observe(&context.client, &context.image, wish).await;
-    let seen = seen.inspect_err(|_| context.queue.lose_sight(&key, &old))?;
-    let plan = plan::plan(wish, &seen, now);
-    let Decision { plan, turn, begins } = context.queue.decide(&context.client, (wish, &seen), plan, now).await?;
-    let with_turn = old.clone().with_turn(turn, &wish.phase);
-    if begins && with_turn.turn() != old.turn() && matches!(with_turn.turn(), Some(Turn::Place(_))) {
-        // Before anything is made that costs: whoever comes after a crash knows of it.
-        context.write(api, object, with_turn.clone()).await?;
+    let (mut seen, mut plan) = consider(context, held, wish, (mirrors, now)).await?;
+    let mut wish = wish.clone();
+    if matches!(plan.outcome, Outcome::Begin { .. }) {
+        held.begin(report::report(&held.object().status(), &wish, &seen, &plan, now).status);
+        if let Interpretation::Wish(begun) = held.object().interpret() {
+            wish = begun.under(context.queue.policy());
+            (seen, plan) = consider(context, held, &wish, (mirrors, now)).await?;
+        }
     }
-    let applied = context.applier.apply(&wish.owner, &plan.steps).await;
+    carry_out(context, held, (&wish, &seen), plan, (mirrors, now)).await
+}
+
+async fn consider<K: Kind>(
+    context: &Context,
+    held: &Held<'_, K>,
+    wish: &Replication,
+    (mirrors, now): (Option<&Mirrors>, Timestamp),
+) -> Result<(Observed, Plan), PassError> {
+    let seen = observe::observe((&context.client, mirrors), &context.image, wish).await;
+    let lost = |_: &kube::Error| context.queue.lose_sight(&Key::of(&wish.owner), &held.object().status());
+    let seen = seen.inspect_err(lost)?;
+    let plan = plan::plan(wish, &seen, now);
+    Ok((seen, plan))
+}
+
+/// Wait for a place or take it, apply, report.
+async fn carry_out<K: Kind>(
+    context: &Context,
+    held: &mut Held<'_, K>,
+    (wish, seen): (&Replication, &Observed),
+    plan: Plan,
+    (mirrors, now): (Option<&Mirrors>, Timestamp),
+) -> Result<(Reported, Option<Timestamp>), PassError> {
+    let key = Key::of(&wish.owner);
+    let Decision { plan, turn, begins } = context.queue.decide(&context.client, (wish, seen), plan, now).await?;
+    let runs = matches!(plan.outcome, Outcome::Waiting(Wait::Mover { .. }));
+    context.movers.note(&key, seen.job.as_ref().and_then(|job| job.address).filter(|_| runs));
+    let old = held.object().status().with_turn(turn, &wish.phase).with_progress(runs, context.movers.progress(&key));
+    let reported = report::report(&old, wish, seen, &plan, now);
+    let image = match &plan.outcome {
+        Outcome::Completed { image, .. } => image.as_ref(),
+        _ => None,
+    };
+    if mirrors.is_some() && !observe::confirm(&context.client, (wish, seen), &plan.steps, image).await? {
+        return Err(PassError::Outdated);
+    }
+    if plan.steps.iter().any(Step::begins) {
+        // Before anything is made that costs, or must not be made twice: whoever comes after a crash knows of it, and who has seen
+        // another version than the present one makes nothing.
+        held.claim(reported.status.clone()).await?;
+    }
+    let applied = context.applier.apply(&wish.owner, &plan.steps, context.known(wish.owner.role).mirrors()).await;
     if begins {
         // What cannot be begun keeps nobody else from his turn.
         applied.inspect_err(|_| context.queue.leave(&key))?;
     } else {
         applied?;
     }
-    let runs = matches!(plan.outcome, Outcome::Waiting(Wait::Mover { .. }));
-    context.movers.note(&key, seen.job.as_ref().and_then(|job| job.address).filter(|_| runs));
-    let known = with_turn.with_progress(runs, context.movers.progress(&key));
-    let reported = report::report(&known, wish, &seen, &plan, now);
-    context.write(api, object, reported.status.clone()).await?;
+    held.write(reported.status.clone()).await?;
     let goes_on = goes_on(&plan).and_then(|pause| now.checked_add(pause).ok());
     Ok((reported, plan.wake_at.into_iter().chain(goes_on).min()))
 }
@@ -286,9 +346,11 @@ fn goes_on(plan: &Plan) -> Option<SignedDuration> {
     }
 }
 
+/// After so long without a word an object is looked at, and the API server is asked for all that concerns it.
+const RESYNC: Duration = Duration::from_secs(10 * 60);
+
 /// Comes back at this time, or after a while: should a change ever be missed, it is seen then.
 fn later(wake_at: Option<Timestamp>, now: Timestamp) -> Action {
-    const RESYNC: SignedDuration = SignedDuration::from_mins(10);
     let resync = now.checked_add(RESYNC).unwrap_or(now);
     requeue(wake_at.map_or(resync, |at| at.min(resync)), now)
 }

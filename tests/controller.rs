@@ -21,6 +21,7 @@ mod controller {
     mod random;
     mod readiness;
     mod refusals;
+    mod requests;
     mod rest;
     mod restic;
     mod scrape;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PostParams, PropagationPolicy};
+use kube::api::{Api, Patch, PropagationPolicy};
 use kube::core::Status;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Applier, ApplyError, FIELD_MANAGER, merge_parameters};
+use super::{Applier, ApplyError, merge_parameters, post_parameters};
 use crate::model::name;
 use crate::model::population::{Claimant, Holder};
 use crate::model::step::Doomed;
@@ -45,18 +45,17 @@ impl Applier {
             FillStep::LetImageGo(image) => self.mark(claim, image, (Value::Null, Vec::new())).await,
             FillStep::DeleteImage { image, resource_version } => {
                 let seen = (image, Some(resource_version));
-                self.delete::<VolumeSnapshot>(namespace, seen, PropagationPolicy::Background).await
+                self.delete::<VolumeSnapshot>(namespace, seen, PropagationPolicy::Background).await.map(drop)
             }
             FillStep::CreatePrime(new) => {
                 let prime = prime::build(claim, new).map_err(kube::Error::SerdeError)?;
-                let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                self.api(namespace).create(&parameters, &prime).await.map(drop)
+                self.api(namespace).create(&post_parameters(), &prime).await.map(drop)
             }
             FillStep::PlacePrime { prime, node } => {
                 let annotations = json!({name::SELECTED_NODE_ANNOTATION: node});
                 // Another prime of this name has another UID, and refuses the patch.
                 let patch = json!({"metadata": {"uid": prime.uid, "annotations": annotations}});
-                self.merge::<PersistentVolumeClaim>(namespace, &prime.name, &patch).await
+                self.merge::<PersistentVolumeClaim>(namespace, &prime.name, &patch).await.map(drop)
             }
             FillStep::HandOver { volume, claim_version, origin } => {
                 let patch = prime::hand_over(claim, claim_version, volume, origin);
@@ -64,7 +63,8 @@ impl Applier {
                 volumes.patch(&volume.name, &merge_parameters(), &Patch::Merge(patch)).await.map(drop)
             }
             FillStep::DeletePrime(prime) => {
-                self.delete::<PersistentVolumeClaim>(namespace, (prime, None), PropagationPolicy::Background).await
+                let seen = (prime, None);
+                self.delete::<PersistentVolumeClaim>(namespace, seen, PropagationPolicy::Background).await.map(drop)
             }
         }
     }
@@ -89,7 +89,7 @@ impl Applier {
             "labels": {name::populator_mark(&claim.uid): mark},
             "ownerReferences": owners,
         }});
-        self.merge::<VolumeSnapshot>(&claim.namespace, &image.name, &patch).await
+        self.merge::<VolumeSnapshot>(&claim.namespace, &image.name, &patch).await.map(drop)
     }
 }
 

@@ -127,6 +127,15 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether something begins that must not begin twice.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        matches!(self, Self::CreateClaim(_) | Self::TakeSnapshot(_) | Self::StartMover(_))
+            || matches!(self, Self::SetPace { pace: Pace::Running, .. })
+    }
+}
+
 /// What the API server must allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Access {
@@ -149,12 +158,12 @@ impl Step {
             // Server-side apply is a patch; one that creates its object must be allowed to create.
             Self::EnsureAccount { .. } => ("", "serviceaccounts", &["create", "patch"]),
             Self::EnsureService(_) => ("", "services", &["create", "patch"]),
-            Self::CreateClaim(_) => ("", "persistentvolumeclaims", &["create", "patch"]),
+            Self::CreateClaim(_) => ("", "persistentvolumeclaims", &["create"]),
             Self::GrowClaim { .. } | Self::AnswerCopyTrigger { .. } | Self::ForgetNotedImage { .. } => {
                 ("", "persistentvolumeclaims", &["patch"])
             }
-            Self::TakeSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["create", "patch"]),
-            Self::StartMover(_) => ("batch", "jobs", &["create", "patch"]),
+            Self::TakeSnapshot(_) => ("snapshot.storage.k8s.io", "volumesnapshots", &["create"]),
+            Self::StartMover(_) => ("batch", "jobs", &["create"]),
             Self::SetPace { .. } => ("batch", "jobs", &["patch"]),
             Self::StopMover { .. } => ("batch", "jobs", &["delete"]),
             Self::DeleteClaim(_) => ("", "persistentvolumeclaims", &["delete"]),

@@ -42,8 +42,7 @@ impl<K: Kind> Objects<K> {
         };
         let events = noticing(events, forget).modify(strip).inspect_ok(move |event| {
             if let Event::InitApply(object) | Event::Apply(object) = event {
-                let namespaced = (object.namespace().unwrap_or_default(), object.name_any());
-                context.known(K::ROLE).names(namespaced, &object.claims());
+                context.told(object);
             }
         });
         let applied = events.reflect(writer).applied_objects();

@@ -9,49 +9,50 @@ use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service,
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::watcher::{self, Config};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 
+use crate::mirror::Mirrored;
 use crate::model::name;
 use crate::model::population::Named;
 use crate::model::replication::Role;
 use crate::population::interpret::destination;
 use crate::replication::Context;
 use crate::replication::interpret::Kind;
-use crate::replication::known::Watched;
 use crate::resources::snapshot::VolumeSnapshot;
 
 /// Adds all watches to a controller.
 pub(super) fn attach<K: Kind>(controller: Controller<K>, client: &Client, context: &Arc<Context>) -> Controller<K> {
     let (key, value) = name::CREATED_BY;
     let ours = Config::default().labels(&format!("{key}={value}"));
+    let all = Config::default();
     let namespaces = controller.store();
-    let jobs = watch(Api::<PartialObjectMeta<Job>>::all(client.clone()), ours.clone());
-    let snapshots = watch(Api::<PartialObjectMeta<VolumeSnapshot>>::all(client.clone()), ours.clone());
-    let claims = watch(Api::<PersistentVolumeClaim>::all(client.clone()), Config::default());
     let named_by = context.clone();
     controller
-        .owns_stream(noted::<K, _>(context, Watched::Jobs, jobs))
-        .owns_stream(noted::<K, _>(context, Watched::Snapshots, snapshots))
-        .owns(Api::<Service>::all(client.clone()), ours.clone())
-        .owns(Api::<ServiceAccount>::all(client.clone()), ours.clone())
-        .watches(Api::<Pod>::all(client.clone()), ours, |pod| owner_by_annotation(&pod))
-        .watches_stream(noted::<K, _>(context, Watched::Claims, claims), move |claim| concerned(&named_by, &claim))
-        .watches(Api::<Namespace>::all(client.clone()), Config::default(), move |namespace| {
+        .owns_stream(told::<K, Job>(client, context, ours.clone()))
+        .owns_stream(told::<K, VolumeSnapshot>(client, context, ours.clone()))
+        .owns_stream(told::<K, Service>(client, context, ours.clone()))
+        .owns_stream(told::<K, ServiceAccount>(client, context, ours.clone()))
+        .watches_stream(told::<K, Pod>(client, context, ours), |pod| owner_by_annotation(&pod))
+        .watches_stream(told::<K, PersistentVolumeClaim>(client, context, all.clone()), move |claim| {
+            concerned(&named_by, &claim)
+        })
+        .watches_stream(told::<K, PartialObjectMeta<Namespace>>(client, context, all), move |namespace| {
             all_in(&namespaces, &namespace.name_any())
         })
 }
 
 /// The objects that a watch tells of, after what it tells was noted: those that this operator has not just made itself. What it
 /// waits for then is what others make of them.
-fn noted<K: Kind, C: ResourceExt + Send + 'static>(
+fn told<K: Kind, C: Mirrored>(
+    client: &Client,
     context: &Arc<Context>,
-    watched: Watched,
-    events: impl Stream<Item = watcher::Result<Event<C>>> + Send + 'static,
+    config: Config,
 ) -> impl Stream<Item = watcher::Result<C>> + Send + 'static {
     let (context, own) = (context.clone(), context.clone());
-    let events = events.default_backoff().inspect(move |event| context.known(K::ROLE).note(watched, event));
+    let events = watch(Api::<C>::all(client.clone()), config).default_backoff();
+    let events = events.inspect(move |event| context.known(K::ROLE).learn(event));
     events.touched_objects().try_filter(move |child| std::future::ready(!own.own().left(child)))
 }
 

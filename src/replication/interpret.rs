@@ -28,6 +28,7 @@ use crate::model::reason::Reason;
 use crate::model::replication::{Beginner, Direction, Iteration, Pace, Phase, Replication, Role, Trigger};
 use crate::model::schedule::Schedule;
 use crate::model::status::Status;
+use crate::replication::left::{Left, LeftOf};
 use crate::replication::owner_of;
 
 /// One of the two kinds.
@@ -59,6 +60,9 @@ pub trait Kind:
 
     /// The claims that it names.
     fn claims(&self) -> Vec<&str>;
+
+    /// Those of its kind.
+    fn left(of: &Left) -> &LeftOf<Self>;
 }
 
 /// What came of reading an object.

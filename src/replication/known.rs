@@ -1,5 +1,5 @@
-//! What watches have told of objects' children and claims. No plan is made from it: a watch lags behind. It shows, without a
-//! request, which objects have nothing that a plan could clean up, and whom a claim concerns.
+//! What watches have told of objects' children and claims. It shows, without a request, which objects have nothing that a plan could
+//! clean up, and whom a claim concerns. What a plan can be made from is in [`crate::mirror`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 
 use super::plan::cleanup;
+use crate::mirror::{Mirrored, Mirrors};
 use crate::model::name;
 use crate::model::observed::Child;
 use crate::model::replication::{Direction, Replication, Target};
@@ -24,6 +25,17 @@ pub enum Watched {
     Claims,
 }
 
+impl Watched {
+    fn of<C: Mirrored>() -> Option<Self> {
+        match &*C::kind(&()) {
+            "Job" => Some(Self::Jobs),
+            "VolumeSnapshot" => Some(Self::Snapshots),
+            "PersistentVolumeClaim" => Some(Self::Claims),
+            _ => None,
+        }
+    }
+}
+
 /// A child: its kind, namespace and name.
 type Id = (Watched, String, String);
 /// Namespace and name.
@@ -34,6 +46,7 @@ pub struct Known {
     children: Mutex<Children>,
     users: Mutex<Users>,
     told: watch::Sender<BTreeMap<Watched, Told>>,
+    mirrors: Mirrors,
 }
 
 /// Whether a watch has told of all that there is.
@@ -64,7 +77,8 @@ struct Users {
 
 impl Default for Known {
     fn default() -> Self {
-        Self { children: Mutex::default(), users: Mutex::default(), told: watch::channel(BTreeMap::new()).0 }
+        let told = watch::channel(BTreeMap::new()).0;
+        Self { children: Mutex::default(), users: Mutex::default(), told, mirrors: Mirrors::default() }
     }
 }
 
@@ -76,7 +90,19 @@ impl Known {
     }
 
     /// Notes what a watch tells.
-    pub fn note<C: ResourceExt>(&self, watched: Watched, event: &watcher::Result<Event<C>>) {
+    pub fn learn<C: Mirrored>(&self, event: &watcher::Result<Event<C>>) {
+        self.mirrors.of::<C>().note(event);
+        if let Some(watched) = Watched::of::<C>() {
+            self.note(watched, event);
+        }
+    }
+
+    /// What passes read, filled by whoever [`Self::learn`]s.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
+    }
+
+    fn note<C: ResourceExt>(&self, watched: Watched, event: &watcher::Result<Event<C>>) {
         let mut children = lock(&self.children);
         match event {
             Ok(Event::Init) => drop(children.listed.insert(watched, HashSet::new())),
@@ -107,10 +133,6 @@ impl Known {
     /// Whether there is nothing of this object that cleanup could remove or give up.
     #[must_use]
     pub fn is_clean(&self, wish: &Replication) -> bool {
-        let is_told = {
-            let told = self.told.borrow();
-            told.len() == 3 && told.values().all(|told| *told == Told::All)
-        };
         let children = lock(&self.children);
         let own = children.of.get(&wish.owner.uid);
         let is_noted = match &wish.direction {
@@ -123,7 +145,14 @@ impl Known {
                 children.noted.contains(&(wish.owner.namespace.clone(), claim))
             }
         };
-        is_told && !is_noted && !own.is_some_and(|own| own.values().any(|child| cleanup::concerns(wish, child)))
+        self.is_told() && !is_noted && !own.is_some_and(|own| own.values().any(|child| cleanup::concerns(wish, child)))
+    }
+
+    /// Whether each watch has told of all that there is.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        let told = self.told.borrow();
+        told.len() == 3 && told.values().all(|told| *told == Told::All)
     }
 
     /// An object names these claims.

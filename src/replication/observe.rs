@@ -1,19 +1,20 @@
 //! READ: the world around one object, reduced to [`Observed`]. Reads exactly what the wish refers to, decides nothing.
 
+mod confirm;
 mod mover;
 mod neighbours;
 mod secrets;
+mod sight;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Service, ServiceAccount};
-use kube::api::{Api, ListParams};
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use kube::{Client, ResourceExt};
 
+pub use self::confirm::confirm;
+use crate::mirror::Mirrors;
 use crate::model::copy_trigger::{CopyStatus, CopyTrigger};
 use crate::model::mover::{Meeting, Mover, RsyncTls};
 use crate::model::name;
@@ -23,12 +24,16 @@ use crate::model::replication::{Direction, Owner, Phase, Publish, Replication, T
 use crate::population::observe::{claims_being_filled, marks};
 use crate::resources::snapshot::VolumeSnapshot;
 
-/// Looks at the world around one object.
+/// Looks at the world around one object: where `mirrors` are given at what watches have told, and else at what the API server has.
 ///
 /// # Errors
 /// When the API server cannot be read.
-pub async fn observe(client: &Client, image: &MoverImage, wish: &Replication) -> kube::Result<Observed> {
-    let reader = Reader { client, owner: &wish.owner };
+pub async fn observe(
+    (client, mirrors): (&Client, Option<&Mirrors>),
+    image: &MoverImage,
+    wish: &Replication,
+) -> kube::Result<Observed> {
+    let reader = Reader { client, mirrors, owner: &wish.owner };
     // An idle object needs nothing but what cleanup removes.
     let (volumes, (job, former_pods), surroundings) = match &wish.phase {
         Phase::Never => return Ok(Observed::default()),
@@ -37,7 +42,10 @@ pub async fn observe(client: &Client, image: &MoverImage, wish: &Replication) ->
             (volumes, (job, Vec::new()), Observed::default())
         }
         Phase::Running(_) => {
-            futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover), reader.surroundings(&wish.mover))?
+            let (volumes, movers) = futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover))?;
+            let needs_secrets = needs_secrets(&volumes, movers.0.as_ref());
+            let surroundings = reader.surroundings(&wish.mover, needs_secrets).await?;
+            (volumes, movers, surroundings)
         }
     };
     let seen = Observed { job, former_pods, ..merge(volumes, surroundings) };
@@ -52,6 +60,13 @@ fn is_yet_to_start(job: Option<&observed::Job>) -> bool {
     job.is_none_or(|job| matches!(job.mover, observed::MoverState::Starting(_)))
 }
 
+/// Whether a mover may be started now, or what it is to copy may be made. One that has a Job was given its Secrets, and while a copy or
+/// an image is made they are not needed: they are not watched, so each look is a request.
+fn needs_secrets(volumes: &Observed, job: Option<&observed::Job>) -> bool {
+    let is_copied = volumes.copy_snapshot.as_ref().is_none_or(|copy| copy.ready);
+    job.is_none() && volumes.image.is_none() && is_copied
+}
+
 /// Volumes of the one, surroundings of the other.
 fn merge(volumes: Observed, surroundings: Observed) -> Observed {
     let Observed { claim, copy_claim, copy_snapshot, image, snapshots, cache_claim, .. } = volumes;
@@ -60,30 +75,21 @@ fn merge(volumes: Observed, surroundings: Observed) -> Observed {
 
 struct Reader<'a> {
     client: &'a Client,
+    mirrors: Option<&'a Mirrors>,
     owner: &'a Owner,
 }
 
 impl Reader<'_> {
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client.clone(), &self.owner.namespace)
+    async fn child_claim(&self, name: &str) -> kube::Result<Option<observed::Claim>> {
+        Ok(self.child::<PersistentVolumeClaim>(name).await?.map(|claim| self.to_claim(&claim)))
     }
 
-    async fn get<K>(&self, name: &str) -> kube::Result<Option<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-    {
-        self.api::<K>().get_opt(name).await
-    }
-
-    async fn claim(&self, name: &str) -> kube::Result<Option<observed::Claim>> {
-        Ok(self.get::<PersistentVolumeClaim>(name).await?.map(|claim| self.to_claim(&claim)))
+    async fn other_claim(&self, name: &str) -> kube::Result<Option<observed::Claim>> {
+        Ok(self.other::<PersistentVolumeClaim>(name).await?.map(|claim| self.to_claim(&claim)))
     }
 
     async fn snapshot(&self, name: &str) -> kube::Result<Option<observed::Snapshot>> {
-        Ok(self.get::<VolumeSnapshot>(name).await?.map(|snapshot| self.to_snapshot(&snapshot)))
+        Ok(self.child::<VolumeSnapshot>(name).await?.map(|snapshot| self.to_snapshot(&snapshot)))
     }
 
     async fn volumes(&self, wish: &Replication) -> kube::Result<Observed> {
@@ -99,7 +105,7 @@ impl Reader<'_> {
 
     async fn cache(&self, wish: &Replication) -> kube::Result<Option<observed::Claim>> {
         match wish.mover.cache() {
-            Some(_) => self.claim(&name::cache(self.owner)).await,
+            Some(_) => self.child_claim(&name::cache(self.owner)).await,
             None => Ok(None),
         }
     }
@@ -108,7 +114,7 @@ impl Reader<'_> {
     async fn source_volumes(&self, claim: &str) -> kube::Result<Observed> {
         let copy_name = name::source_copy(self.owner);
         let (claim, copy_claim, copy_snapshot) =
-            futures::try_join!(self.claim(claim), self.claim(&copy_name), self.snapshot(&copy_name))?;
+            futures::try_join!(self.other_claim(claim), self.child_claim(&copy_name), self.snapshot(&copy_name))?;
         let snapshots = copy_snapshot.iter().cloned().collect();
         Ok(Observed { claim, copy_claim, copy_snapshot, snapshots, ..Observed::default() })
     }
@@ -119,11 +125,17 @@ impl Reader<'_> {
         target: &Target,
         publish: &Publish,
     ) -> kube::Result<Observed> {
-        let claim_name = match target {
-            Target::Existing { claim, mode: _ } => claim.clone(),
-            Target::Dynamic { .. } => name::destination_claim(self.owner, &wish.mover),
+        let claim = async {
+            match target {
+                Target::Existing { claim, mode: _ } => Ok((claim.clone(), self.other_claim(claim).await?)),
+                Target::Dynamic { .. } => {
+                    let name = name::destination_claim(self.owner, &wish.mover);
+                    let claim = self.child_claim(&name).await?;
+                    Ok((name, claim))
+                }
+            }
         };
-        let (claim, snapshots) = futures::try_join!(self.claim(&claim_name), self.own_snapshots())?;
+        let ((claim_name, claim), snapshots) = futures::try_join!(claim, self.own_snapshots())?;
         let image = match (&wish.phase, publish) {
             (Phase::Running(running), Publish::Snapshot { .. }) => {
                 let noted = claim.as_ref().and_then(|claim| claim.noted_image.as_ref());
@@ -135,16 +147,8 @@ impl Reader<'_> {
         Ok(Observed { claim, image, snapshots, ..Observed::default() })
     }
 
-    /// Snapshots that carry the label of this operator's children; whose they are is in each.
     async fn own_snapshots(&self) -> kube::Result<Vec<observed::Snapshot>> {
-        let (key, value) = name::CREATED_BY;
-        let selector = ListParams::default().labels(&format!("{key}={value}"));
-        match self.api::<VolumeSnapshot>().list(&selector).await {
-            Ok(snapshots) => self.to_snapshots(&snapshots.items).await,
-            // A cluster without the snapshot API has none.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        self.to_snapshots(&self.labelled_snapshots().await?).await
     }
 
     /// Of a mark without a holder its claim decides: one that is gone, or filled, wants nothing any more.
@@ -168,15 +172,14 @@ impl Reader<'_> {
         snapshot.owner_references().iter().any(|reference| reference.uid != self.owner.uid)
     }
 
-    async fn surroundings(&self, mover: &Mover) -> kube::Result<Observed> {
+    /// Secrets that are not needed count as good.
+    async fn surroundings(&self, mover: &Mover, needs_secrets: bool) -> kube::Result<Observed> {
         let account = mover.pod().service_account.clone().unwrap_or_else(|| name::service_account(self.owner));
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        let ((key, certificates), account, service, namespace) = futures::try_join!(
-            self.secrets(mover),
-            self.get::<ServiceAccount>(&account),
-            self.service(mover),
-            namespaces.get_metadata(&self.owner.namespace),
-        )?;
+        let secrets = async {
+            if needs_secrets { self.secrets(mover).await } else { Ok((observed::Key::Valid, observed::Key::Valid)) }
+        };
+        let ((key, certificates), account, service, namespace) =
+            futures::try_join!(secrets, self.other::<ServiceAccount>(&account), self.service(mover), self.namespace())?;
         let allows = |value: &String| value.eq_ignore_ascii_case("true");
         let annotations = namespace.annotations();
         let privilege = if annotations.get(name::PRIVILEGED_MOVERS_ANNOTATION).is_some_and(allows) {
@@ -200,7 +203,7 @@ impl Reader<'_> {
     async fn service(&self, mover: &Mover) -> kube::Result<Option<Service>> {
         match mover {
             Mover::RsyncTls(RsyncTls { meeting: Meeting::Listen(_), .. }) => {
-                self.get(&name::rsync_tls(self.owner)).await
+                self.other(&name::rsync_tls(self.owner)).await
             }
             Mover::RsyncTls(_) | Mover::Restic(_) => Ok(None),
         }
@@ -208,10 +211,10 @@ impl Reader<'_> {
 
     /// The Job.
     async fn job(&self, mover: &Mover) -> kube::Result<Option<observed::Job>> {
-        let Some(job) = self.get::<Job>(&name::job(self.owner, mover)).await? else {
+        let Some(job) = self.child::<Job>(&name::job(self.owner, mover)).await? else {
             return Ok(None);
         };
-        let pods = self.pods(&job.name_any()).await?;
+        let pods = self.pods(&job.name_any(), Some(&job)).await?;
         let own: Vec<_> = pods.into_iter().filter(|pod| is_of(pod, &job)).collect();
         Ok(Some(self.to_job(&job, &own)))
     }
@@ -220,18 +223,13 @@ impl Reader<'_> {
     /// still to go, or without its pod.
     async fn movers(&self, mover: &Mover) -> kube::Result<(Option<observed::Job>, Vec<String>)> {
         let name = name::job(self.owner, mover);
-        let job = self.get::<Job>(&name).await?;
+        let job = self.child::<Job>(&name).await?;
         // After the Job: of one that is deleted in between the pods are seen.
-        let pods = self.pods(&name).await?;
+        let pods = self.pods(&name, job.as_ref()).await?;
         let (own, former): (Vec<_>, Vec<_>) =
             pods.into_iter().partition(|pod| job.as_ref().is_some_and(|job| is_of(pod, job)));
         let former = former.iter().filter(|pod| mover::is_at_work(pod, mover.name())).map(ResourceExt::name_any);
         Ok((job.map(|job| self.to_job(&job, &own)), former.collect()))
-    }
-
-    async fn pods(&self, job: &str) -> kube::Result<Vec<Pod>> {
-        let selector = ListParams::default().labels(&format!("{}={job}", name::JOB_NAME_LABEL));
-        Ok(self.api::<Pod>().list(&selector).await?.items)
     }
 
     fn to_job(&self, job: &Job, pods: &[Pod]) -> observed::Job {

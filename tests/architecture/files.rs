@@ -144,6 +144,12 @@ const TABLE: &[Row] = &[
         ],
         rules: &[Rule::Sync],
     },
+    // It is told, and asks nobody.
+    Row {
+        part: "src/mirror",
+        names: &[CLOCK, &["kube::Client", "kube::Api", "kube::client", "tokio", "crate::apply", "crate::replication"]],
+        rules: &[Rule::Sync],
+    },
     Row {
         part: "src/apply",
         names: &[CLOCK, &["crate::api", "crate::replication", "crate::population", "crate::operator"]],

@@ -1,6 +1,6 @@
-//! A long random run: two operators at once, restarted now and then, work on objects that users make, change and delete, while
-//! between any two of their requests others act, requests are refused, and answers are lost. After every step it is checked on
-//! the API server that nothing is wrong ([`invariants`]).
+//! A long random run: two operators at once, restarted now and then, whose watches lag behind ([`watches`]), work on objects that
+//! users make, change and delete, while between any two of their requests others act, requests are refused, and answers are lost.
+//! After every step it is checked on the API server that nothing is wrong ([`invariants`]).
 //!
 //! Every hundred steps it becomes calm: the watches of an operator as it runs in a cluster, cut and told that they are too old
 //! over and over, bring everything to its end; then everything is deleted, and nothing may be left.
@@ -20,6 +20,7 @@ mod invariants;
 mod nodes;
 mod people;
 mod state;
+mod watches;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,8 +30,6 @@ use clap::Parser as _;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use tokio::sync::watch;
 
-use doppel::api::destination::ReplicationDestination;
-use doppel::api::source::ReplicationSource;
 use doppel::args::{Command, OperatorArgs, Typed};
 use doppel::model::pod::MoverImage;
 use doppel::model::policy::Policy;
@@ -45,6 +44,7 @@ use self::cluster::Cluster;
 use self::dice::Dice;
 use self::invariants::Invariants;
 use self::state::State;
+use self::watches::Watches;
 use super::faults::Fault;
 use super::server::Alone;
 
@@ -64,8 +64,17 @@ const OBJECTS: [(&str, &str); 4] = [
     ("PersistentVolumeClaim", "q"),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_happens_in_whatever_order_no_invariant_is_broken() {
+#[test]
+fn whatever_happens_in_whatever_order_no_invariant_is_broken() {
+    let run = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(run());
+    // Passes are interrupted by passes here, on one stack, and without optimisation each takes much of it.
+    let run = std::thread::Builder::new().stack_size(16 << 20).spawn(run).unwrap();
+    if let Err(panic) = run.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn run() {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let (seed, steps) = (number("DOPPEL_RANDOM_SEED", SEED), number("DOPPEL_RANDOM_STEPS", STEPS));
     let server = Alone::up("random");
@@ -101,11 +110,13 @@ struct Operator {
     replication: Arc<Context>,
     population: Arc<population::Context>,
     chaos: Chaos,
+    watches: Arc<Watches>,
 }
 
 impl Operator {
     fn start(config: &kube::Config, seed: u64) -> Self {
-        let chaos = Chaos::new(seed);
+        let mut dice = Dice::new(seed);
+        let chaos = Chaos::new(dice.throw());
         let client = chaos.client(config.clone());
         let image = MoverImage {
             reference: "mover:1".to_owned(),
@@ -116,8 +127,10 @@ impl Operator {
         let events = Events::new(client.clone(), "random".to_owned());
         let (queue, _) = Queue::new(Policy::default(), Metrics::default());
         let context = Context::new(client.clone(), image.clone(), events.clone(), (Metrics::default(), queue));
+        let context = Arc::new(context);
         let population = population::Context::new(client, image, events);
-        Self { replication: Arc::new(context), population: Arc::new(population), chaos }
+        let watches = Watches::start(&kube::Client::try_from(config.clone()).unwrap(), &context, &mut dice);
+        Self { replication: context, population: Arc::new(population), chaos, watches: Arc::new(watches) }
     }
 }
 
@@ -189,19 +202,23 @@ impl Stage {
         let (kind, name) = OBJECTS[self.below(OBJECTS.len())];
         self.note(format!("operator {which} passes {kind} {namespace}/{name}"));
         operator.chaos.work_in(Some(namespace));
+        let namespaced = (namespace.clone(), name.to_owned());
         match kind {
             "ReplicationSource" => {
-                let object = ReplicationSource { metadata: named(namespace, name), ..ReplicationSource::default() };
-                let _ = replication::reconcile(Arc::new(object), operator.replication).await;
+                let told = operator.watches.sources.lock().unwrap().get(&namespaced).cloned();
+                if let Some(object) = told {
+                    let _ = replication::reconcile(object, operator.replication).await;
+                }
             }
             "ReplicationDestination" => {
-                let metadata = named(namespace, name);
-                let object = ReplicationDestination { metadata, ..ReplicationDestination::default() };
-                let _ = replication::reconcile(Arc::new(object), operator.replication).await;
+                let told = operator.watches.destinations.lock().unwrap().get(&namespaced).cloned();
+                if let Some(object) = told {
+                    let _ = replication::reconcile(object, operator.replication).await;
+                }
             }
             _ => {
-                let metadata = named(namespace, name);
-                let claim = PersistentVolumeClaim { metadata, ..PersistentVolumeClaim::default() };
+                let mut claim = PersistentVolumeClaim::default();
+                (claim.metadata.namespace, claim.metadata.name) = (Some(namespaced.0), Some(namespaced.1));
                 let _ = population::reconcile(Arc::new(claim), operator.population).await;
             }
         }
@@ -273,14 +290,6 @@ impl Stage {
 
     fn note(&self, what: String) {
         self.history.lock().unwrap().push(what);
-    }
-}
-
-fn named(namespace: &str, name: &str) -> kube::core::ObjectMeta {
-    kube::core::ObjectMeta {
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        ..kube::core::ObjectMeta::default()
     }
 }
 

@@ -79,8 +79,8 @@ async fn an_object_becomes_ready_with_its_first_copy_and_again_with_each_that_is
     let operator = world.operator(&Mortal::immortal());
     pass(&world, &operator).await;
     let begun = status(&world).await;
-    assert_eq!(condition(&begun, "Ready"), is("False", "Starting"));
-    assert_eq!(condition(&begun, "Reconciling"), is("True", "Starting"));
+    assert_eq!(condition(&begun, "Ready"), is("False", "WaitingForMover"));
+    assert_eq!(condition(&begun, "Reconciling"), is("True", "WaitingForMover"));
     let done =
         |tag: &'static str| move |object: &ReplicationSource| object.status().last_manual.as_deref() == Some(tag);
     world.until(&operator, done("one")).await;
@@ -94,7 +94,7 @@ async fn an_object_becomes_ready_with_its_first_copy_and_again_with_each_that_is
     world.set_manual::<ReplicationSource>("two").await;
     world.turn::<ReplicationSource>(&operator).await;
     let second = status(&world).await;
-    assert_eq!(condition(&second, "Ready"), is("False", "Starting"), "the copy that is asked for is not there");
+    assert_eq!(condition(&second, "Ready"), is("False", "WaitingForMover"), "the copy that is asked for is not there");
     assert_eq!(generation(&second), generation(&first) + 1);
     let ready = second["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Ready").unwrap();
     assert_eq!(ready["observedGeneration"], second["observedGeneration"], "kubectl wait reads this one");

@@ -25,14 +25,14 @@ const NAMESPACE: &str = "rest";
 const SOURCES: usize = 12;
 
 /// Runs all controllers until they are told to stop.
-struct Operator {
+pub(super) struct Operator {
     stop: watch::Sender<bool>,
     metrics: Metrics,
     controllers: tokio::task::JoinHandle<()>,
 }
 
 impl Operator {
-    fn start(client: Client) -> Self {
+    pub(super) fn start(client: Client) -> Self {
         let arguments = ["doppel", "operator", "--mover-image", "mover:1", "--identity", "rest"];
         let Command::Operator(args) = Typed::parse_from(arguments).command else { unreachable!() };
         let ((stop, stopped), metrics) = (watch::channel(false), Metrics::default());
@@ -50,7 +50,7 @@ impl Operator {
         .await;
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.send_replace(true);
         self.controllers.await.unwrap();
     }

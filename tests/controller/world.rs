@@ -49,8 +49,12 @@ impl World {
 
     /// One whose object has this name.
     pub(super) async fn named(name: &str) -> Self {
+        Self::on(server::config().await, name).await
+    }
+
+    /// The same on this API server.
+    pub(super) async fn on(config: kube::Config, name: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let config = server::config().await;
         let client = Client::try_from(config.clone()).unwrap();
         let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
         let namespace = format!("t{unique}-{}", NEXT.fetch_add(1, Ordering::SeqCst));
@@ -250,15 +254,15 @@ impl World {
 
     async fn create_pod(&self, job_uid: &str, phase: &str, state: &Value) {
         let jobs = self.api::<Job>().list(&ListParams::default()).await.unwrap();
-        let job = jobs.iter().find(|job| job.metadata.uid.as_deref() == Some(job_uid)).unwrap().name_any();
-        let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "batch.kubernetes.io/job-name": job,
+        let job = jobs.iter().find(|job| job.uid().as_deref() == Some(job_uid)).unwrap();
+        let labels = json!({"batch.kubernetes.io/controller-uid": job_uid, "batch.kubernetes.io/job-name": job.name_any(),
             "app.kubernetes.io/created-by": "volsync"});
         let name = format!("pod-{job_uid}");
-        let jobs = self.api::<Job>().list(&ListParams::default()).await.unwrap();
-        let job = jobs.iter().find(|job| job.uid().as_deref() == Some(job_uid)).unwrap();
-        let container = &job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].name;
+        let template = &job.spec.as_ref().unwrap().template;
+        let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.clone());
+        let container = &template.spec.as_ref().unwrap().containers[0].name;
         self.create::<Pod>(json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels, "annotations": annotations},
             "spec": {"containers": [{"name": container, "image": "mover:1"}]},
         }))
         .await;

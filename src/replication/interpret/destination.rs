@@ -15,6 +15,7 @@ use crate::model::mover::{Listen, Meeting, Mover, RsyncTls, Section};
 use crate::model::reason::Reason;
 use crate::model::replication::{Direction, Image, Lifetime, Publish, Replication, Role, Target, VolumeMode};
 use crate::model::status::Status;
+use crate::replication::left::{Left, LeftOf};
 
 /// What a Service is annotated with when the user does not say: on AWS a load balancer that passes TCP through.
 const DEFAULT_SERVICE_ANNOTATION: (&str, &str) = ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb");
@@ -65,6 +66,10 @@ impl Kind for ReplicationDestination {
             claims.extend(extra_claims(mover));
         }
         claims
+    }
+
+    fn left(of: &Left) -> &LeftOf<Self> {
+        &of.destinations
     }
 }
 

@@ -18,6 +18,7 @@ use crate::model::mover::{Meeting, Mover, RsyncTls, Section};
 use crate::model::reason::Reason;
 use crate::model::replication::{CopyShape, Direction, Replication, Role, SourceCopy};
 use crate::model::status::Status;
+use crate::replication::left::{Left, LeftOf};
 
 /// The port of a destination where none is given.
 const DEFAULT_PORT: i32 = 8000;
@@ -63,6 +64,10 @@ impl Kind for ReplicationSource {
         let movers = movers.chain(self.spec.restic.iter().map(|section| &section.mover));
         let volumes = movers.flat_map(extra_claims);
         self.spec.source_pvc.iter().map(String::as_str).chain(volumes).collect()
+    }
+
+    fn left(of: &Left) -> &LeftOf<Self> {
+        &of.sources
     }
 }
 

@@ -25,7 +25,7 @@ impl Reader<'_> {
         // A ServiceAccount of the user's brings its own.
         let pull_secrets = image.pull_secrets.iter().filter(|_| pod.service_account.is_none());
         let (claims, secrets, pull_secrets) = futures::try_join!(
-            try_join_all(pod.claims().map(|name| self.claim(name))),
+            try_join_all(pod.claims().map(|name| self.other_claim(name))),
             try_join_all(pod.secrets().map(|name| secrets.get_metadata_opt(name))),
             try_join_all(pull_secrets.map(|name| self.pull_secret(&image.namespace, name))),
         )?;
