@@ -87,8 +87,7 @@ struct Place {
 
 impl Place {
     fn of(request: &Request, repository: &Repository) -> Result<Self, Trouble> {
-        // The engine keeps no cache: it reads an index once in a run.
-        let Repository { settings, ca_file, cache: _, lock_owner } = repository;
+        let Repository { settings, ca_file, cache, lock_owner } = repository;
         let Volume::Tree(path) = &request.volume else {
             let message = "a block device cannot be backed up with restic; use a volume with volumeMode: Filesystem";
             return Err(Failure::new(Fault::User, Retry::AfterChange, message).into());
@@ -99,7 +98,8 @@ impl Place {
         // One run of an owner's is under way at a time: what is locked in its name was left by one that died.
         let gone = lock_owner.iter().map(|_| host.clone()).collect();
         let holder = Holder { host, user: VOLSYNC_HOST.to_owned(), process: std::process::id(), gone };
-        Ok(Self { session: Session::new(access, holder)?, tree, path: path.to_string_lossy().into_owned() })
+        let session = Session::new(access, holder)?.cached_in(cache.clone());
+        Ok(Self { session, tree, path: path.to_string_lossy().into_owned() })
     }
 }
 
@@ -161,7 +161,11 @@ impl State {
             Error::UnknownVersion(_) | Error::Damaged { .. } => Refused::Damaged,
             Error::Locked(_) | Error::LockLost => Refused::Locked,
             Error::NoRepository => return Self::Missing,
-            Error::AlreadyThere | Error::Volume(_) | Error::Resources(_) | Error::Stopped => return Self::Open,
+            Error::AlreadyThere
+            | Error::Volume(_)
+            | Error::VolumeFull { .. }
+            | Error::Resources(_)
+            | Error::Stopped => return Self::Open,
         };
         Self::Refused(refused)
     }

@@ -106,8 +106,8 @@ impl Vault {
     }
 
     fn access(&self) -> Repository {
-        let settings = self.stage.path("secret");
-        Repository { settings, ca_file: None, cache: None, lock_owner: Some("uid-1".to_owned()) }
+        let (settings, cache) = (self.stage.path("secret"), Some(self.stage.path("cache")));
+        Repository { settings, ca_file: None, cache, lock_owner: Some("uid-1".to_owned()) }
     }
 
     fn run(&self, volume: &Path, work: Work, deadline: Option<u64>) -> Mover {
@@ -292,6 +292,8 @@ fn a_run_makes_the_repository_keeps_what_it_is_to_keep_and_lists_it() {
     assert!(told(&last).snapshots == 2 && told(&last).pruned, "{}", last.said);
     assert_eq!(told(&last).newest.first(), told(&last).snapshot.as_ref());
     assert_eq!(last.report().tally.files_sent, 0, "nothing has changed");
+    // Its tag, and the cache of this repository.
+    assert_eq!(fs::read_dir(vault.stage.path("cache")).unwrap().count(), 2);
     vault.restic_succeeds(&["check", "--read-data"]);
     assert_eq!(vault.locks(), 0);
     assert!(!last.said.contains(PASSWORD));

@@ -1,11 +1,13 @@
 //! Backing up a tree: walked by the caller's thread, read by others, hashed, compressed and encrypted by whichever thread has
 //! the content, stored by [`crate::repository::writer`]. What has not changed since the last snapshot is not read.
 //!
-//! Memory is bounded by the queues' lengths times 8 MiB, the packs in work, and the entries of the directories that are being
-//! read; it does not grow with the tree.
+//! Memory is bounded by the queues' lengths times 8 MiB and the packs in work. Besides it grows by what must be known of all that
+//! is added, some 33 bytes a blob, and of directories that are being read, compressed where they are large.
 
+mod before;
 mod content;
 mod directory;
+mod entries;
 mod node;
 mod scan;
 

@@ -71,6 +71,8 @@ pub struct Checked {
 /// When it could not be checked. Damage is no error: it is what a check looks for.
 pub fn check(repository: &Repository, options: &CheckOptions) -> Result<Checked, Error> {
     let _lock = Held::acquire(repository, &options.holder, Mode::Shared)?;
+    // What is in a cache says nothing about the repository.
+    let repository = &repository.uncached();
     let mut check = Check { repository, found: Mutex::default() };
     let trees = check.snapshots()?;
     let index = Index::load_with(repository, &|error| check.damaged(error))?;
@@ -160,7 +162,7 @@ impl Check<'_> {
             {
                 continue;
             }
-            let nodes = match reader.read(&id) {
+            let nodes = match reader.nodes(&id) {
                 Ok(nodes) => nodes,
                 Err(error) => {
                     self.damaged(error)?;
@@ -169,6 +171,7 @@ impl Check<'_> {
             };
             self.found(|found| found.trees += 1);
             for node in nodes {
+                let node = node?;
                 for blob in node.content.iter().filter(|blob| index.position(BlobKind::Data, blob).is_none()) {
                     let name = Line::from_bytes(&node.name);
                     let why = format!("it is in no index; {} in tree {} needs it", name.as_str(), id.short());

@@ -42,6 +42,19 @@ pub enum Error {
     /// The volume failed as a whole.
     #[error("{0}")]
     Volume(#[from] doppel_volume::error::Error),
+    /// The volume has no room for what is restored.
+    #[error(
+        "the volume is full: {path}: {why}; {room}. Make the volume larger, or remove from it what is not needed, and restore \
+         again: what is there is not written twice"
+    )]
+    VolumeFull {
+        /// What there was no room for.
+        path: Line,
+        /// What the kernel said.
+        why: Line,
+        /// What is free, of what.
+        room: Line,
+    },
     /// This process cannot get what it needs: a thread, memory, random bytes.
     #[error("this process cannot get what it needs: {0}")]
     Resources(io::Error),
@@ -77,7 +90,7 @@ impl Error {
             },
             Self::NoRepository | Self::AlreadyThere | Self::WrongPassword | Self::UnknownVersion(_) => Fault::User,
             Self::Damaged { .. } | Self::Locked(_) | Self::LockLost => Fault::Peer,
-            Self::Volume(_) => Fault::Volume,
+            Self::Volume(_) | Self::VolumeFull { .. } => Fault::Volume,
             Self::Resources(_) | Self::Stopped => Fault::Ours,
         }
     }
@@ -94,7 +107,12 @@ impl Error {
                 Retry::AfterChange
             }
             Self::Damaged { .. } => Retry::AfterChange,
-            Self::Locked(_) | Self::LockLost | Self::Volume(_) | Self::Resources(_) | Self::Stopped => Retry::Later,
+            Self::Locked(_)
+            | Self::LockLost
+            | Self::Volume(_)
+            | Self::VolumeFull { .. }
+            | Self::Resources(_)
+            | Self::Stopped => Retry::Later,
         }
     }
 }

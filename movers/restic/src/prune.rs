@@ -59,6 +59,8 @@ pub fn prune(repository: &Repository, options: &PruneOptions) -> Result<Pruned, 
     let index = Index::load(repository)?;
     let used = find_used(repository, &index, roots)?;
     let stored = repository.list(Folder::Data)?;
+    // Nobody else works here, so nobody is about to finish what is unfinished.
+    repository.sweep()?;
     let decisions = decide(&index, &expected_sizes(&index), &stored, used, options)?;
     let named: HashSet<Id> = index.packs().iter().map(|pack| pack.id).collect();
     let mut pruned = Pruned { bytes_unused: decisions.unused_left, ..Pruned::default() };
@@ -119,7 +121,8 @@ fn find_used(repository: &Repository, index: &Index, roots: Vec<Id>) -> Result<M
         if !used.mark(BlobKind::Tree, number) {
             continue;
         }
-        for node in reader.read(&id)? {
+        for node in reader.nodes(&id)? {
+            let node = node?;
             for blob in &node.content {
                 let number = index.position(BlobKind::Data, blob).ok_or_else(|| missing("blob", blob))?;
                 used.mark(BlobKind::Data, number);

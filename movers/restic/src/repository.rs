@@ -1,11 +1,14 @@
 //! An open repository: its key, its configuration, and its files by kind.
 
+pub mod cache;
+pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod load;
 pub mod lock;
 pub(crate) mod packs;
 pub(crate) mod writer;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +19,7 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::format::Malformed;
+use crate::format::blob::BlobKind;
 use crate::format::compress::{Codec, Compression};
 use crate::format::config::{Config, Unknown, Version};
 use crate::format::crypto::{Key, NONCE};
@@ -23,6 +27,8 @@ use crate::format::id::Id;
 use crate::format::key::{Closed, KeyFile, Randomness};
 use crate::format::polynomial::Polynomial;
 use crate::format::time::Time;
+use crate::repository::cache::Cache;
+use crate::repository::index::{Index, Pack};
 
 /// A repository that is open: whoever has this knows its key.
 #[derive(Clone)]
@@ -30,6 +36,7 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     key: Key,
     config: Config,
+    cache: Option<Arc<Cache>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -44,7 +51,7 @@ pub(crate) enum Folder {
 }
 
 impl Folder {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Keys => "keys",
             Self::Snapshots => "snapshots",
@@ -67,6 +74,8 @@ impl Folder {
 const CONFIG: &str = "config";
 /// No file's JSON is longer. Index files are the longest: restic's have 8 MiB, those of other programs more.
 const LONGEST_FILE: usize = 256 << 20;
+/// Packs that are larger are read in parts, cache or not: all of one is in memory while it is fetched.
+const LARGEST_FETCHED: u32 = 32 << 20;
 /// How many keys are tried, as restic does: each takes a tenth of a second and 32 MiB or more.
 const MOST_KEYS: usize = 20;
 
@@ -95,7 +104,7 @@ impl Repository {
             };
             match opened {
                 Ok(key) => match parse_config(&key, &config) {
-                    Ok(config) => return Ok(Self { storage, key, config, stop: Arc::default() }),
+                    Ok(config) => return Ok(Self { storage, key, config, cache: None, stop: Arc::default() }),
                     Err(error @ Error::UnknownVersion(_)) => return Err(error),
                     // Of an initialization that died before it wrote its configuration, perhaps.
                     Err(error) => last = error,
@@ -126,7 +135,7 @@ impl Repository {
         let config = Config::new(version, self::random()?, polynomial);
         let file = serde_json::to_vec(&file).map_err(Malformed::from)?;
         storage.write(&Folder::Keys.file(&Id::of(&file)), file.into())?;
-        let repository = Self { storage, key, config, stop: Arc::default() };
+        let repository = Self { storage, key, config, cache: None, stop: Arc::default() };
         // Neither this file nor a key is compressed: restic reads them before it knows the version.
         let sealed = repository.seal(&repository.config.to_json()?)?;
         repository.storage.write(CONFIG, sealed.into())?;
@@ -138,6 +147,17 @@ impl Repository {
     pub fn stopped_by(mut self, flag: Arc<AtomicBool>) -> Self {
         self.stop = flag;
         self
+    }
+
+    /// Keeps what may be needed again in this cache, and looks for it there first.
+    #[must_use]
+    pub fn cached_in(self, cache: Cache) -> Self {
+        Self { cache: Some(Arc::new(cache)), ..self }
+    }
+
+    /// The repository as its store has it.
+    pub(crate) fn uncached(&self) -> Self {
+        Self { cache: None, ..self.clone() }
     }
 
     /// The repository's own ID, which no other has.
@@ -160,20 +180,40 @@ impl Repository {
         &self.key
     }
 
+    /// The cache, if it keeps files of this kind.
+    fn cache_of(&self, folder: Folder) -> Option<&Cache> {
+        self.cache.as_deref().filter(|_| matches!(folder, Folder::Snapshots | Folder::Index))
+    }
+
     /// IDs and sizes of all files of a kind.
     pub(crate) fn list(&self, folder: Folder) -> Result<Vec<(Id, u64)>, Error> {
         self.go_on()?;
-        list(&*self.storage, folder)
+        let listed = list(&*self.storage, folder)?;
+        if let Some(cache) = self.cache_of(folder) {
+            cache.retain(folder, |_| listed.iter().map(|(id, _)| *id).collect());
+        }
+        Ok(listed)
     }
 
     /// The JSON of a file, which is the one that its name says.
     pub(crate) fn load(&self, folder: Folder, id: &Id, codec: &mut Codec) -> Result<Vec<u8>, Error> {
         self.go_on()?;
         let name = folder.file(id);
-        let mut sealed = Vec::from(self.storage.read(&name)?);
-        if Id::of(&sealed) != *id {
-            return Err(Error::damaged(name, "its content is not the one that its name says"));
-        }
+        let cache = self.cache_of(folder);
+        let sealed = match cache.and_then(|cache| cache.read(folder, id)) {
+            Some(cached) => cached,
+            None => {
+                let sealed = self.storage.read(&name)?;
+                if Id::of(&sealed) != *id {
+                    return Err(Error::damaged(name, "its content is not the one that its name says"));
+                }
+                if let Some(cache) = cache {
+                    cache.write(folder, id, sealed.clone());
+                }
+                sealed
+            }
+        };
+        let mut sealed = Vec::from(sealed);
         let content =
             self.key.open(&mut sealed).map_err(|_| Error::damaged(&name, "it is not of this repository's key"))?;
         match content.split_first() {
@@ -190,16 +230,24 @@ impl Repository {
             Version::V1 => None,
             Version::V2 => Codec::new(Compression::Auto)?.compress(json).map(|frame| [&[2][..], &frame].concat()),
         };
-        let sealed = self.seal(compressed.as_deref().unwrap_or(json))?;
+        let sealed = Bytes::from(self.seal(compressed.as_deref().unwrap_or(json))?);
         let id = Id::of(&sealed);
-        self.storage.write(&folder.file(&id), sealed.into())?;
+        self.storage.write(&folder.file(&id), sealed.clone())?;
+        if let Some(cache) = self.cache_of(folder) {
+            cache.write(folder, &id, sealed);
+        }
         Ok(id)
     }
 
-    /// Writes a pack.
-    pub(crate) fn store_pack(&self, id: &Id, pack: Vec<u8>) -> Result<(), Error> {
+    /// Writes a pack with blobs of this kind.
+    pub(crate) fn store_pack(&self, kind: BlobKind, id: &Id, pack: Vec<u8>) -> Result<(), Error> {
         self.go_on()?;
-        Ok(self.storage.write(&Folder::Data.file(id), pack.into())?)
+        let pack = Bytes::from(pack);
+        self.storage.write(&Folder::Data.file(id), pack.clone())?;
+        if let Some(cache) = self.cache.as_ref().filter(|_| kind == BlobKind::Tree) {
+            cache.write(Folder::Data, id, pack);
+        }
+        Ok(())
     }
 
     /// All of a pack.
@@ -214,9 +262,54 @@ impl Repository {
         Ok(self.storage.read_range(&Folder::Data.file(pack), offset.into(), length)?)
     }
 
+    /// A part of a pack with trees, which nobody has compared with anything yet. With a cache all of the pack is fetched, as
+    /// restic does it: it holds a directory's neighbours, and the next run needs them again.
+    pub(crate) fn read_tree_part(&self, pack: &Pack, offset: u32, length: usize) -> Result<Bytes, Error> {
+        let cache = self.cache.as_ref().filter(|cache| cache.takes_files() && pack.end <= LARGEST_FETCHED);
+        if let Some(part) = self.cache.as_ref().and_then(|cache| cache.read_part(&pack.id, offset, length)) {
+            return Ok(part);
+        }
+        let Some(cache) = cache else { return self.read_part(&pack.id, offset, length) };
+        let whole = self.read_pack(&pack.id)?;
+        if Id::of(&whole) == pack.id {
+            cache.write(Folder::Data, &pack.id, whole.clone());
+        }
+        let (start, name) = (offset as usize, || Folder::Data.file(&pack.id));
+        let end = start.checked_add(length).filter(|end| *end <= whole.len());
+        Ok(whole.slice(start..end.ok_or_else(|| Error::damaged(name(), "it ends too early"))?))
+    }
+
+    /// Takes a pack out of the cache; whether it was there.
+    pub(crate) fn forget_cached(&self, pack: &Id) -> bool {
+        let is_cached = |cache: &&Arc<Cache>| cache.read_part(pack, 0, 0).is_some();
+        self.cache.as_ref().filter(is_cached).map(|cache| cache.remove(Folder::Data, pack)).is_some()
+    }
+
+    /// Takes packs out of the cache that are in the index no more.
+    pub(crate) fn tidy_cache(&self, index: &Index) {
+        let Some(cache) = &self.cache else { return };
+        cache.retain(Folder::Data, |cached| {
+            let ids = index.packs().iter().map(|pack| pack.id);
+            ids.filter(|id| cached.contains(id)).collect::<HashSet<_>>()
+        });
+    }
+
+    /// Removes what writers that died left unfinished in the store, and in the cache.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        self.storage.sweep("")?;
+        if let Some(cache) = &self.cache {
+            cache.sweep();
+        }
+        Ok(())
+    }
+
     /// Removes a file. That is not held up by a stop: locks are removed then, too.
     pub(crate) fn remove(&self, folder: Folder, id: &Id) -> Result<(), Error> {
-        Ok(self.storage.remove(&folder.file(id))?)
+        self.storage.remove(&folder.file(id))?;
+        if let Some(cache) = &self.cache {
+            cache.remove(folder, id);
+        }
+        Ok(())
     }
 
     /// Fails if this shall end.

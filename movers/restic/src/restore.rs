@@ -23,6 +23,7 @@ use doppel_volume::attributes::Powers;
 use doppel_volume::monitor::Monitor;
 use doppel_volume::replace::TemporaryNames;
 use doppel_volume::tree::Tree;
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::format::time::Time;
@@ -131,13 +132,13 @@ pub fn restore(
             .add(Line::new("."), Line::new(format!("restored without a lock, since the store takes none: {error}")));
     }
     let rest = job.run(chosen)?;
-    rest.link(&job);
+    rest.link(&job)?;
     let is_whole = lock(&job.left_out).is_empty();
     let deleted = match options.others {
         Others::Delete if is_whole => delete::delete(&job, &chosen.snapshot.tree)?,
         Others::Delete | Others::Keep => 0,
     };
-    rest.finish_directories(&job);
+    rest.finish_directories(&job)?;
     monitor.phase(Phase::Flushing);
     tree.sync()?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -238,6 +239,26 @@ impl<'j> Job<'j> {
 
     fn leave_out(&self, path: &[u8], why: impl AsRef<str>) {
         lock(&self.left_out).add(Line::from_bytes(path), Line::new(why));
+    }
+
+    /// Notes what could not be made. In a volume that is full nothing more can: that ends the restore, instead of a list of all
+    /// that there was no room for.
+    fn failed(&self, path: &[u8], doing: &str, errno: Errno) -> Result<(), Error> {
+        let why = std::io::Error::from(errno);
+        if !matches!(errno, Errno::NOSPC | Errno::DQUOT) {
+            self.leave_out(path, format!("{doing}: {why}"));
+            return Ok(());
+        }
+        let room = rustix::fs::fstatvfs(self.tree.descriptor()).map_or_else(
+            |_| "how much is free is not known".to_owned(),
+            |room| {
+                let mib = |blocks: u64| blocks.saturating_mul(room.f_frsize) >> 20;
+                let (free, all) = (mib(room.f_bavail), mib(room.f_blocks));
+                format!("{free} of {all} MiB and {} of {} inodes are free", room.f_favail, room.f_files)
+            },
+        );
+        let why = format!("{doing}: {why}");
+        Err(Error::VolumeFull { path: Line::from_bytes(path), why: Line::new(why), room: Line::new(room) })
     }
 
     fn remark(&self, path: &[u8], why: impl AsRef<str>) {

@@ -33,6 +33,12 @@ pub(super) struct Common {
     /// Certificates to trust instead of the machine's, in PEM
     #[arg(long, value_name = "FILE", global = true, env = "RESTIC_CACERT")]
     pub(super) cacert: Option<PathBuf>,
+    /// Where caches of repositories are, in restic's own layout [default: none is kept]
+    #[arg(long, value_name = "DIRECTORY", global = true, env = "RESTIC_CACHE_DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+    /// Do without a cache
+    #[arg(long, global = true)]
+    pub(super) no_cache: bool,
     /// Print lists as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -166,10 +166,11 @@ fn pruned(session: &Session, repository: &Repository) -> Result<String, Trouble>
 }
 
 fn open(common: Common) -> Result<Session, Trouble> {
-    let Common { repo, password_file, cacert, json: _ } = common;
+    let Common { repo, password_file, cacert, cache_dir, no_cache, json: _ } = common;
     let access = Access::of_environment(repo, password_file.as_deref(), cacert)?;
     let user = std::env::var("USER").unwrap_or_default();
-    Session::new(access, Holder { host: session::hostname(), user, process: std::process::id(), gone: Vec::new() })
+    let holder = Holder { host: session::hostname(), user, process: std::process::id(), gone: Vec::new() };
+    Ok(Session::new(access, holder)?.cached_in(cache_dir.filter(|_| !no_cache)))
 }
 
 /// What a directory is called everywhere.

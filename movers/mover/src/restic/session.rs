@@ -1,5 +1,6 @@
 //! The connection to a repository.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use doppel_restic::error::Error;
 use doppel_restic::format::compress::Compression;
 use doppel_restic::format::config::Version;
 use doppel_restic::repository::Repository;
+use doppel_restic::repository::cache::Cache;
 use doppel_restic::repository::lock::Holder;
 use doppel_storage::{Haste, Manners, Storage};
 
@@ -23,6 +25,8 @@ pub(super) struct Session {
     pub(super) holder: Holder,
     pub(super) compression: Compression,
     pub(super) pack_size: usize,
+    /// Where caches are, if any is kept.
+    cache: Option<PathBuf>,
     stopped: Arc<AtomicBool>,
     haste: Haste,
 }
@@ -34,7 +38,12 @@ impl Session {
         let manners = Manners { haste: haste.clone(), proxies, ..Manners::default() };
         let storage = doppel_storage::open(location, trusted.as_deref(), manners).map_err(Error::Storage)?;
         let stopped = Arc::default();
-        Ok(Self { storage: storage.into(), password, holder, compression, pack_size, stopped, haste })
+        Ok(Self { storage: storage.into(), password, holder, compression, pack_size, cache: None, stopped, haste })
+    }
+
+    /// Keeps caches of repositories in this folder.
+    pub(super) fn cached_in(self, cache: Option<PathBuf>) -> Self {
+        Self { cache, ..self }
     }
 
     /// Does work in the repository, all of which ends soon once the switch is thrown. Throws it at the work's end.
@@ -55,14 +64,25 @@ impl Session {
     }
 
     pub(super) fn open(&self) -> Result<Repository, Error> {
-        let repository = Repository::open(Arc::clone(&self.storage), self.password.expose())?;
-        Ok(repository.stopped_by(Arc::clone(&self.stopped)))
+        Ok(self.prepared(Repository::open(Arc::clone(&self.storage), self.password.expose())?))
     }
 
     /// Makes a repository of the version that restic makes, too.
     pub(super) fn init(&self) -> Result<Repository, Error> {
-        let repository = Repository::init(Arc::clone(&self.storage), self.password.expose(), Version::V2)?;
-        Ok(repository.stopped_by(Arc::clone(&self.stopped)))
+        Ok(self.prepared(Repository::init(Arc::clone(&self.storage), self.password.expose(), Version::V2)?))
+    }
+
+    fn prepared(&self, repository: Repository) -> Repository {
+        let repository = repository.stopped_by(Arc::clone(&self.stopped));
+        let Some(base) = &self.cache else { return repository };
+        match Cache::open(base, repository.id()) {
+            Ok(cache) => repository.cached_in(cache),
+            Err(error) => {
+                let cache = base.display().to_string();
+                tracing::warn!(cache, reason = %error, "The cache cannot be used; this run does without");
+                repository
+            }
+        }
     }
 }
 

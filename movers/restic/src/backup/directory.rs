@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::backup::entries::Entries;
 use crate::backup::{Reader, lock};
 use crate::error::Error;
 use crate::format::blob::BlobKind;
@@ -23,13 +24,20 @@ pub(super) struct Directory {
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) directory: Arc<Directory>,
-    number: usize,
+    kind: Waiting,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Waiting {
+    Directory,
+    /// With its number among the others.
+    Other(usize),
 }
 
 struct State {
     /// The directory itself, which its parent waits for.
     own: Option<Node>,
-    nodes: Vec<Option<Node>>,
+    entries: Entries,
     /// Entries that are not complete, and one for the scan, which may add more.
     waiting: usize,
 }
@@ -46,20 +54,26 @@ impl Directory {
     }
 
     fn new(path: Vec<u8>, before: Option<Id>, parent: Option<Place>, own: Option<Node>) -> Self {
-        Self { path, parent, before, state: Mutex::new(State { own, nodes: Vec::new(), waiting: 1 }) }
+        Self { path, parent, before, state: Mutex::new(State { own, entries: Entries::default(), waiting: 1 }) }
     }
 
-    /// Adds an entry that is complete.
-    pub(super) fn add(&self, node: Node) {
-        lock(&self.state).nodes.push(Some(node));
+    /// Adds an entry that is complete, and no directory.
+    pub(super) fn add(&self, node: Node, codec: &mut Codec) {
+        lock(&self.state).entries.push(Some(node), codec);
     }
 
-    /// Adds an entry that will be complete later.
-    pub(super) fn reserve(self: &Arc<Self>) -> Place {
+    /// Adds an entry that will be complete later, and is no directory.
+    pub(super) fn reserve(self: &Arc<Self>, codec: &mut Codec) -> Place {
         let mut state = lock(&self.state);
-        state.nodes.push(None);
         state.waiting += 1;
-        Place { directory: Arc::clone(self), number: state.nodes.len() - 1 }
+        let number = state.entries.push(None, codec);
+        Place { directory: Arc::clone(self), kind: Waiting::Other(number) }
+    }
+
+    /// Adds a directory, which will be complete later.
+    pub(super) fn reserve_directory(self: &Arc<Self>) -> Place {
+        lock(&self.state).waiting += 1;
+        Place { directory: Arc::clone(self), kind: Waiting::Directory }
     }
 
     /// Nothing will be added any more.
@@ -68,10 +82,11 @@ impl Directory {
     }
 
     /// The last one is done: writes the tree.
-    fn write(&self, nodes: Vec<Option<Node>>, reader: &Reader<'_>, codec: &mut Codec) -> Result<Id, Error> {
-        let mut nodes: Vec<Node> = nodes.into_iter().flatten().collect();
-        nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let id = reader.writer.save(BlobKind::Tree, tree::encode(&nodes).as_bytes(), codec)?.id;
+    fn write(&self, mut entries: Entries, reader: &Reader<'_>, codec: &mut Codec) -> Result<Id, Error> {
+        let id = match entries.few() {
+            Some(nodes) => reader.writer.save(BlobKind::Tree, tree::encode(&nodes).as_bytes(), codec)?.id,
+            None => reader.writer.save_long_tree(|pass, out| entries.write(pass, codec, out))?,
+        };
         if self.parent.is_some() {
             reader.monitor.done(1, 0);
         }
@@ -87,37 +102,37 @@ impl Directory {
 impl Place {
     /// Completes the entry; without a node it is left out.
     pub(super) fn complete(self, node: Option<Node>, reader: &Reader<'_>, codec: &mut Codec) -> Result<(), Error> {
-        complete(self.directory, Some((self.number, node)), reader, codec)
+        complete(self.directory, Some((self.kind, node)), reader, codec)
     }
 }
 
 /// Completes an entry, and with it, perhaps, its directory, and with that another, up to the root.
 fn complete(
     mut directory: Arc<Directory>,
-    mut entry: Option<(usize, Option<Node>)>,
+    mut entry: Option<(Waiting, Option<Node>)>,
     reader: &Reader<'_>,
     codec: &mut Codec,
 ) -> Result<(), Error> {
     loop {
-        let (nodes, own) = {
+        let (entries, own) = {
             let mut state = lock(&directory.state);
-            if let Some((number, node)) = entry.take()
-                && let Some(place) = state.nodes.get_mut(number)
-            {
-                *place = node;
+            match entry.take() {
+                Some((Waiting::Other(number), node)) => state.entries.complete(number, node, codec),
+                Some((Waiting::Directory, Some(node))) => state.entries.push_directory(node),
+                Some((Waiting::Directory, None)) | None => {}
             }
             state.waiting -= 1;
             if state.waiting > 0 {
                 return Ok(());
             }
-            (std::mem::take(&mut state.nodes), state.own.take())
+            (std::mem::take(&mut state.entries), state.own.take())
         };
-        let id = directory.write(nodes, reader, codec)?;
-        let Some(Place { directory: parent, number }) = directory.parent.clone() else {
+        let id = directory.write(entries, reader, codec)?;
+        let Some(Place { directory: parent, kind }) = directory.parent.clone() else {
             *lock(&reader.root) = Some(id);
             return Ok(());
         };
-        entry = Some((number, own.map(|own| Node { subtree: Some(id), ..own })));
+        entry = Some((kind, own.map(|own| Node { subtree: Some(id), ..own })));
         directory = parent;
     }
 }

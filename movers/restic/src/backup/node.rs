@@ -57,11 +57,21 @@ pub(super) struct XattrReader {
 }
 
 impl XattrReader {
-    /// All of an entry's attributes that there are when they are read.
-    pub(super) fn read(&mut self, object: Object<'_>) -> Result<Vec<Xattr>, Errno> {
-        object.attribute_names(&mut self.names)?;
+    /// All of an entry's attributes that there are when they are read; their names may have been seen before.
+    pub(super) fn read(
+        &mut self,
+        object: Object<'_>,
+        seen: Option<&Result<AttributeNames, Errno>>,
+    ) -> Result<Vec<Xattr>, Errno> {
+        let names = match seen {
+            Some(seen) => seen.as_ref().map_err(|errno| *errno)?,
+            None => {
+                object.attribute_names(&mut self.names)?;
+                &self.names
+            }
+        };
         let mut xattrs = Vec::new();
-        for name in self.names.iter() {
+        for name in names.iter() {
             if object.attribute(name, &mut self.value)? {
                 xattrs.push(Xattr { name: name.to_vec(), value: self.value.clone() });
             }

@@ -10,6 +10,7 @@ use doppel_volume::tree::Tree;
 use doppel_volume::walk::{Content, Detail, DirectoryNumber, Found, Problem, Visit, Walk};
 
 use crate::backup::Reader;
+use crate::backup::before::Before;
 use crate::backup::content::File;
 use crate::backup::directory::Directory;
 use crate::backup::node::{XattrReader, is_unchanged, node};
@@ -36,8 +37,7 @@ pub(super) struct Scan<'b> {
 struct Level {
     number: DirectoryNumber,
     directory: Arc<Directory>,
-    /// Its entries in the parent snapshot, in the order of their names.
-    before: Vec<Node>,
+    before: Before,
 }
 
 impl<'b> Scan<'b> {
@@ -54,7 +54,7 @@ impl<'b> Scan<'b> {
 
     /// Walks over all of the tree.
     pub(super) fn run(mut self, parent: Option<Id>) -> Result<(), Error> {
-        let mut walk = Walk::new(self.tree)?;
+        let mut walk = Walk::new(self.tree)?.ahead(true);
         self.enter(DirectoryNumber(0), Directory::root(parent), parent);
         while let Some(visit) = walk.next() {
             self.reader.go_on()?;
@@ -71,13 +71,8 @@ impl<'b> Scan<'b> {
     }
 
     fn enter(&mut self, number: DirectoryNumber, directory: Arc<Directory>, before: Option<Id>) {
-        let read = before.map_or(Ok(Vec::new()), |id| self.trees.read(&id));
-        let before = read.unwrap_or_else(|error| {
-            // Everything is read again then, and what is damaged is not relied upon.
-            let why = format!("the last snapshot's tree cannot be compared with: {error}");
-            self.reader.remark(Line::from_bytes(&directory.path), Line::new(why));
-            Vec::new()
-        });
+        let before = before.map_or(Ok(Before::default()), |id| self.trees.nodes(&id).map(Before::new));
+        let before = before.unwrap_or_else(|error| self.reader.cannot_compare(&directory.path, &error));
         self.levels.push(Level { number, directory, before });
     }
 
@@ -90,9 +85,9 @@ impl<'b> Scan<'b> {
     }
 
     fn visit(&mut self, found: &Found<'_>) -> Result<(), Error> {
-        let Found { parent, name, metadata, detail, object, attributes: _ } = found;
+        let Found { parent, name, metadata, detail, object, attributes } = found;
         self.leave_until(Some(*parent))?;
-        let xattrs = object.map_or(Ok(Vec::new()), |object| self.xattrs.read(object));
+        let xattrs = object.map_or(Ok(Vec::new()), |object| self.xattrs.read(object, attributes.as_ref()));
         let Some(level) = self.levels.last_mut() else { return Err(Error::Stopped) };
         let directory = Arc::clone(&level.directory);
         let mut path = Vec::new();
@@ -104,13 +99,13 @@ impl<'b> Scan<'b> {
         });
         let mut node = node(name.bytes(), metadata, xattrs);
         self.reader.monitor.found(1, node.size);
-        let before = level.before.binary_search_by(|before| before.name.as_slice().cmp(name.bytes()));
-        let before = before.ok().and_then(|at| level.before.get_mut(at));
         match detail {
             Detail::Directory(number, content) => {
-                let before = before.filter(|before| before.kind == Some(Kind::Directory));
-                let before = before.and_then(|before| before.subtree);
-                let inner = Directory::within(directory.reserve(), path, before, node);
+                let before = level.before.subtree(name.bytes()).unwrap_or_else(|error| {
+                    level.before = self.reader.cannot_compare(&directory.path, &error);
+                    None
+                });
+                let inner = Directory::within(directory.reserve_directory(), path, before, node);
                 match content {
                     Content::Follows => self.enter(*number, inner, before),
                     Content::PassedBy => inner.close(self.reader, &mut self.codec)?,
@@ -118,6 +113,10 @@ impl<'b> Scan<'b> {
                 return Ok(());
             }
             Detail::Plain if metadata.kind == Kind::File => {
+                let before = level.before.take(name.bytes()).unwrap_or_else(|error| {
+                    level.before = self.reader.cannot_compare(&directory.path, &error);
+                    None
+                });
                 let is_known = before.is_some();
                 let unchanged = before.filter(|before| is_unchanged(metadata, before) && self.reader.has_all(before));
                 self.reader.count(|counts| {
@@ -129,22 +128,29 @@ impl<'b> Scan<'b> {
                     }
                 });
                 let Some(before) = unchanged else {
-                    let place = directory.reserve();
+                    let place = directory.reserve(&mut self.codec);
                     return self.files.send(File { place, node }).map_err(|_| Error::Stopped);
                 };
-                node.content = std::mem::take(&mut before.content);
+                node.content = before.content;
                 self.reader.count(|counts| counts.total_bytes_processed += node.size);
             }
             Detail::Plain => {}
             Detail::Symlink(target) => node.target = target.to_vec(),
         }
         self.reader.monitor.done(1, node.size);
-        directory.add(node);
+        directory.add(node, &mut self.codec);
         Ok(())
     }
 }
 
 impl Reader<'_> {
+    /// Everything is read again then, and what is damaged is not relied upon.
+    fn cannot_compare(&self, path: &[u8], error: &Error) -> Before {
+        let why = format!("the last snapshot's tree cannot be compared with: {error}");
+        self.remark(Line::from_bytes(path), Line::new(why));
+        Before::default()
+    }
+
     /// Whether the repository has all of a file's content.
     fn has_all(&self, node: &Node) -> bool {
         node.content.iter().all(|id| self.writer.has(BlobKind::Data, id))

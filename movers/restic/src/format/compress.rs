@@ -17,6 +17,13 @@ pub enum Compression {
     Max,
 }
 
+impl Compression {
+    /// As zstd counts it.
+    pub(crate) fn level(self) -> i32 {
+        if self == Self::Max { 11 } else { 3 }
+    }
+}
+
 /// A context for each direction. Making one takes longer than to compress a small file: each thread keeps its own.
 pub(crate) struct Codec {
     compressor: Compressor<'static>,
@@ -25,7 +32,7 @@ pub(crate) struct Codec {
 
 impl Codec {
     pub(crate) fn new(compression: Compression) -> Result<Self, Malformed> {
-        let level = if compression == Compression::Max { 11 } else { 3 };
+        let level = compression.level();
         let no_memory = |error| Malformed::new(format!("set up zstd: {error}"));
         Ok(Self {
             compressor: Compressor::new(level).map_err(no_memory)?,

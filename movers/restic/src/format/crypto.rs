@@ -40,14 +40,34 @@ impl Key {
 
     /// Appends `content`, encrypted, to `out`.
     pub(crate) fn seal(&self, nonce: [u8; NONCE], content: &[u8], out: &mut Vec<u8>) {
-        let start = out.len() + NONCE;
+        let start = out.len();
         out.reserve(content.len() + OVERHEAD);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(content);
-        let body = out.get_mut(start..).unwrap_or_default();
+        self.seal_from(start, nonce, out);
+    }
+
+    /// Encrypts a content that is in `out` behind room for its IV.
+    pub(crate) fn seal_in_place(&self, nonce: [u8; NONCE], out: &mut Vec<u8>) {
+        if let Some(place) = out.first_chunk_mut() {
+            *place = nonce;
+            self.seal_from(0, nonce, out);
+        }
+    }
+
+    fn seal_from(&self, start: usize, nonce: [u8; NONCE], out: &mut Vec<u8>) {
+        let body = out.get_mut(start + NONCE..).unwrap_or_default();
         self.apply_keystream(nonce, body);
         let tag = self.tag(nonce, body);
         out.extend_from_slice(&tag);
+    }
+
+    /// The content of what was encrypted, in the same memory.
+    pub(crate) fn open_whole(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>, Forged> {
+        let len = self.open(&mut sealed)?.len();
+        sealed.drain(..NONCE);
+        sealed.truncate(len);
+        Ok(sealed)
     }
 
     /// Decrypts in place; the content is a part of `sealed`.

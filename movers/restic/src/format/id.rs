@@ -59,6 +59,26 @@ impl Id {
     }
 }
 
+/// Takes a content piece by piece.
+#[derive(Default)]
+pub(crate) struct Hasher {
+    digest: Sha256,
+    /// Bytes so far.
+    pub(crate) len: u64,
+}
+
+impl Hasher {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.digest.update(piece);
+        self.len += piece.len() as u64;
+    }
+
+    /// The ID of all pieces together.
+    pub(crate) fn id(self) -> Id {
+        Id(self.digest.finalize().into())
+    }
+}
+
 fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),

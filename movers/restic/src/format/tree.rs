@@ -8,8 +8,8 @@ use doppel_volume::metadata::{DeviceNumber, Kind, Moment};
 
 use crate::format::id::Id;
 
-pub(crate) use decode::decode;
-pub(crate) use encode::encode;
+pub(crate) use decode::{decode, decode_node};
+pub(crate) use encode::{BEGIN, TreeText, encode};
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,7 +63,9 @@ const READERS: usize = 4;
 impl Index {
     /// Reads all index files. Snapshots are to be listed before (design.rst, "Read and Write Ordering").
     pub(crate) fn load(repository: &Repository) -> Result<Self, Error> {
-        Self::load_with(repository, &Err)
+        let index = Self::load_with(repository, &Err)?;
+        repository.tidy_cache(&index);
+        Ok(index)
     }
 
     /// The same, with a say in what becomes of a file that cannot be read.

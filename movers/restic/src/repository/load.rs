@@ -1,5 +1,8 @@
 //! Reading blobs. What is returned has the hash that was asked for.
 
+pub(crate) mod long;
+pub(crate) mod stream;
+
 use bytes::Bytes;
 
 use crate::error::Error;
@@ -9,6 +12,7 @@ use crate::format::id::Id;
 use crate::format::tree::{self, Node};
 use crate::repository::Repository;
 use crate::repository::index::{Entry, Index};
+use crate::repository::load::long::LongTree;
 
 /// The content of a blob, from the bytes that it takes in its pack.
 pub(crate) fn open_blob(
@@ -17,13 +21,21 @@ pub(crate) fn open_blob(
     blob: &Blob,
     sealed: &mut [u8],
 ) -> Result<Vec<u8>, Error> {
-    let name = || format!("blob {}", blob.id);
-    let content = repository.key().open(sealed).map_err(|_| Error::damaged(name(), "its MAC does not match"))?;
+    let content = repository.key().open(sealed).map_err(|_| damaged(blob, "its MAC does not match"))?;
+    expand(codec, blob, content)
+}
+
+/// The content of a blob that is decrypted.
+fn expand(codec: &mut Codec, blob: &Blob, content: &[u8]) -> Result<Vec<u8>, Error> {
     let content = match blob.uncompressed {
         0 => content.to_vec(),
-        len => codec.expand(content, len as usize).map_err(|why| Error::damaged(name(), why.to_string()))?,
+        len => codec.expand(content, len as usize).map_err(|why| damaged(blob, &why.to_string()))?,
     };
-    if Id::of(&content) == blob.id { Ok(content) } else { Err(Error::damaged(name(), "its hash is another")) }
+    if Id::of(&content) == blob.id { Ok(content) } else { Err(damaged(blob, "its hash is another")) }
+}
+
+fn damaged(blob: &Blob, why: &str) -> Error {
+    Error::damaged(format!("blob {}", blob.id), why)
 }
 
 /// Reads trees. They lie close together in packs of their own, so more is read than was asked for, and kept.
@@ -35,6 +47,14 @@ pub(crate) struct TreeReader<'r> {
     parts: Vec<Part>,
 }
 
+/// The entries of a tree, which was compared with its hash and read to its end before the first of them is told.
+pub(crate) enum Nodes {
+    /// All of them at once.
+    Few(std::vec::IntoIter<Node>),
+    /// One after the other, read a second time.
+    Many(Box<LongTree>),
+}
+
 struct Part {
     pack: u32,
     offset: u32,
@@ -44,6 +64,8 @@ struct Part {
 /// What is read at once.
 const PART: u32 = 1 << 20;
 const PARTS: usize = 8;
+/// A tree with a longer text, of some 12,000 entries, is read entry by entry: all of it takes three times as much in memory.
+const LONG: u32 = 4 << 20;
 
 impl<'r> TreeReader<'r> {
     pub(crate) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
@@ -51,12 +73,33 @@ impl<'r> TreeReader<'r> {
     }
 
     /// The entries of a tree.
-    pub(crate) fn read(&mut self, id: &Id) -> Result<Vec<Node>, Error> {
-        let name = || format!("tree {id}");
-        let entry = self.index.get(BlobKind::Tree, id).ok_or_else(|| Error::damaged(name(), "it is in no index"))?;
-        let mut sealed = self.sealed(entry)?;
-        let json = open_blob(self.repository, &mut self.codec, &entry.blob(BlobKind::Tree), &mut sealed)?;
-        tree::decode(&json).map_err(|why| Error::damaged(name(), why.to_string()))
+    pub(crate) fn nodes(&mut self, id: &Id) -> Result<Nodes, Error> {
+        let missing = || Error::damaged(format!("tree {id}"), "it is in no index");
+        let entry = *self.index.get(BlobKind::Tree, id).ok_or_else(missing)?;
+        match self.nodes_at(&entry) {
+            // What is damaged may be the cache.
+            Err(Error::Damaged { .. }) if self.repository.forget_cached(&self.index.pack(entry.pack).id) => {
+                self.parts.retain(|part| part.pack != entry.pack);
+                self.nodes_at(&entry)
+            }
+            nodes => nodes,
+        }
+    }
+
+    fn nodes_at(&mut self, entry: &Entry) -> Result<Nodes, Error> {
+        let blob = entry.blob(BlobKind::Tree);
+        let sealed = self.sealed(entry)?;
+        let content = self.repository.key().open_whole(sealed);
+        let content = Bytes::from(content.map_err(|_| damaged(&blob, "its MAC does not match"))?);
+        // One that cannot be read so is judged, or read, as all others are.
+        if entry.content_len() > LONG
+            && let Ok(nodes) = LongTree::open(&blob, &content)
+        {
+            return Ok(Nodes::Many(Box::new(nodes)));
+        }
+        let json = expand(&mut self.codec, &blob, &content)?;
+        let nodes = tree::decode(&json).map_err(|why| Error::damaged(format!("tree {}", blob.id), why.to_string()))?;
+        Ok(Nodes::Few(nodes.into_iter()))
     }
 
     fn sealed(&mut self, entry: &Entry) -> Result<Vec<u8>, Error> {
@@ -68,10 +111,14 @@ impl<'r> TreeReader<'r> {
             return Ok(found);
         }
         let pack = self.index.pack(entry.pack);
+        if entry.length > PART {
+            let bytes = self.repository.read_tree_part(&pack, entry.offset, entry.length as usize)?;
+            return Ok(Vec::from(bytes));
+        }
         let offset = entry.offset - entry.offset % PART;
         let blob_end = entry.offset.saturating_add(entry.length);
         let end = offset.saturating_add(PART).max(blob_end).min(pack.end);
-        let bytes = self.repository.read_part(&pack.id, offset, end.saturating_sub(offset) as usize)?;
+        let bytes = self.repository.read_tree_part(&pack, offset, end.saturating_sub(offset) as usize)?;
         if self.parts.len() == PARTS {
             self.parts.remove(0);
         }
@@ -80,5 +127,16 @@ impl<'r> TreeReader<'r> {
             within(&part).ok_or_else(|| Error::damaged(format!("tree {}", entry.id), "it ends outside of its pack"));
         self.parts.push(part);
         found
+    }
+}
+
+impl Iterator for Nodes {
+    type Item = Result<Node, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Few(nodes) => nodes.next().map(Ok),
+            Self::Many(tree) => tree.next(),
+        }
     }
 }

@@ -72,6 +72,13 @@ impl OpenPack {
         Self { bytes: Vec::with_capacity(size + size / 2), blobs: Vec::new() }
     }
 
+    /// A pack of a single blob, whose bytes become the pack's.
+    pub(crate) fn of_one(kind: BlobKind, id: Id, uncompressed: u32, bytes: Vec<u8>) -> Result<Self, Error> {
+        let too_large = |_| Error::damaged(format!("blob {id}"), "it does not fit into a pack");
+        let length = u32::try_from(bytes.len()).map_err(too_large)?;
+        Ok(Self { bytes, blobs: vec![Blob { id, kind, offset: 0, length, uncompressed }] })
+    }
+
     fn add(mut self, kind: BlobKind, sealed: &Sealed<'_>) -> Result<Self, Error> {
         let too_large = |_| Error::damaged(format!("blob {}", sealed.id), "it does not fit into a pack");
         let blob = Blob {

@@ -1,18 +1,23 @@
 //! Adding blobs to a repository: hashed, compressed and encrypted by whoever adds them, packed, and uploaded by threads of
 //! their own. Packs are written before the index that names them; what a dead run left is found by the next, or unnamed.
 
-use std::collections::HashSet;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use zstd::stream::write::Encoder;
 
 use crate::error::Error;
 use crate::format::blob::BlobKind;
 use crate::format::compress::{Codec, Compression, is_compressible};
 use crate::format::config::Version;
-use crate::format::id::Id;
+use crate::format::crypto::NONCE;
+use crate::format::id::{Hasher, Id};
 use crate::format::index::{self, IndexedPack};
+use crate::repository::ids::Ids;
 use crate::repository::index::Index;
+use crate::repository::load::long::{Hashing, expanding};
 use crate::repository::packs::{OpenPack, OpenPacks, Sealed};
 use crate::repository::{Folder, Repository, nonce};
 
@@ -35,7 +40,7 @@ pub(crate) struct Writer<'r> {
     repository: &'r Repository,
     index: &'r Index,
     packing: Packing,
-    known: [Mutex<HashSet<Id>>; 2],
+    known: [Mutex<Ids>; 2],
     open: [Mutex<OpenPacks>; 2],
     full: SyncSender<OpenPack>,
     shared: &'r Shared,
@@ -47,6 +52,15 @@ pub(crate) struct Saved {
     pub(crate) id: Id,
     /// Whether the repository had it not.
     pub(crate) is_new: bool,
+}
+
+/// A long tree is written twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// It is written again afterwards.
+    First,
+    /// What was written is not needed any more.
+    Last,
 }
 
 /// What was added.
@@ -123,11 +137,61 @@ impl Writer<'_> {
         let compressed = if compresses { codec.compress(content) } else { None };
         let too_large = |_| Error::damaged(format!("blob {id}"), "it has more than 4 GiB");
         let uncompressed = if compressed.is_some() { u32::try_from(content.len()).map_err(too_large)? } else { 0 };
+        if content.len() > kind.limit() {
+            return Err(too_long(content.len() as u64));
+        }
         let mut sealed = Vec::new();
         self.repository.key().seal(nonce()?, compressed.as_deref().unwrap_or(content), &mut sealed);
         self.add(kind, &Sealed { id, uncompressed, bytes: &sealed })?;
         self.shared.count(kind, content.len(), sealed.len());
         Ok(Saved { id, is_new: true })
+    }
+
+    /// Adds a tree whose text is too long to be held at once, if the repository has not got it: `write` makes the text twice,
+    /// for its hash, and to be compressed.
+    pub(crate) fn save_long_tree(
+        &self,
+        mut write: impl FnMut(Pass, &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<Id, Error> {
+        let mut hasher = Hasher::default();
+        write(Pass::First, &mut |piece| {
+            hasher.update(piece);
+            Ok(())
+        })?;
+        let len = hasher.len;
+        let id = hasher.id();
+        if self.has(BlobKind::Tree, &id) || !lock(of(BlobKind::Tree, &self.known)).insert(id) {
+            return Ok(id);
+        }
+        let fits = usize::try_from(len).ok().filter(|len| *len <= BlobKind::Tree.limit());
+        let len = fits.and_then(|len| u32::try_from(len).ok()).ok_or_else(|| too_long(len))?;
+        let mut sealed = vec![0; NONCE];
+        let uncompressed = match self.repository.version() {
+            Version::V1 => {
+                write(Pass::Last, &mut |piece| {
+                    sealed.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                0
+            }
+            Version::V2 => {
+                let mut encoder = Encoder::new(sealed, self.packing.compression.level()).map_err(Error::Resources)?;
+                write(Pass::Last, &mut |piece| encoder.write_all(piece).map_err(Error::Resources))?;
+                sealed = encoder.finish().map_err(Error::Resources)?;
+                // As for all others: what does not become itself again must not be stored.
+                let text = expanding(sealed.get(NONCE..).unwrap_or_default())?;
+                let mut again = Hashing { text, hasher: Hasher::default() };
+                io::copy(&mut again, &mut io::sink()).map_err(Error::Resources)?;
+                if again.hasher.id() != id {
+                    return Err(Error::damaged(format!("tree {id}"), "compressing it has changed it"));
+                }
+                len
+            }
+        };
+        self.repository.key().seal_in_place(nonce()?, &mut sealed);
+        self.shared.count(BlobKind::Tree, len as usize, sealed.len());
+        self.enqueue(OpenPack::of_one(BlobKind::Tree, id, uncompressed, sealed)?)?;
+        Ok(id)
     }
 
     /// How hard new content is compressed.
@@ -191,7 +255,8 @@ impl Shared {
 
     fn upload(&self, repository: &Repository, pack: OpenPack) -> Result<(), Error> {
         let (indexed, bytes) = pack.finish(repository.key())?;
-        repository.store_pack(&indexed.id, bytes)?;
+        let kind = indexed.blobs.first().map_or(BlobKind::Data, |blob| blob.kind);
+        repository.store_pack(kind, &indexed.id, bytes)?;
         let mut unnamed = lock(&self.unnamed);
         unnamed.push(indexed);
         if unnamed.iter().map(|pack| pack.blobs.len()).sum::<usize>() >= index::BLOBS {
@@ -219,6 +284,11 @@ impl Shared {
         self.bytes.fetch_add(content as u64, Ordering::Relaxed);
         self.packed.fetch_add(packed as u64, Ordering::Relaxed);
     }
+}
+
+fn too_long(len: u64) -> Error {
+    let why = format!("a directory with a description of {} MiB has too many entries for a repository", len >> 20);
+    Error::Resources(io::Error::other(why))
 }
 
 fn of<T>(kind: BlobKind, both: &[T; 2]) -> &T {

@@ -1,5 +1,7 @@
 //! Deleting what the snapshot has not.
 
+use std::collections::HashMap;
+
 use doppel_volume::dirs::Dirs;
 use doppel_volume::listing::Listing;
 use doppel_volume::metadata::Kind;
@@ -22,33 +24,32 @@ pub(super) fn delete(job: &Job<'_>, root: &Id) -> Result<u64, Error> {
     let mut todo = vec![(Vec::new(), *root)];
     while let Some((path, id)) = todo.pop() {
         job.go_on()?;
-        let nodes = trees.read(&id)?;
         let listed = dirs.open(&path).and_then(|dir| listing.read(dir, b"."));
         if let Err(errno) = listed {
-            job.leave_out(&path, format!("look for what to delete: {}", std::io::Error::from(errno)));
+            job.failed(&path, "look for what to delete", errno)?;
             continue;
         }
-        for (name, _) in listing.iter() {
+        let mut others: HashMap<&[u8], Name<'_>> = listing.iter().map(|(name, _)| (name.bytes(), name)).collect();
+        for node in trees.nodes(&id)? {
+            let node = node?;
+            others.remove(node.name.as_slice());
+            if let Node { kind: Some(Kind::Directory), subtree: Some(subtree), name, .. } = node {
+                let mut inner = Vec::new();
+                join(&mut inner, &path, &name);
+                todo.push((inner, subtree));
+            }
+        }
+        for name in others.into_values() {
             let is_kept = path.is_empty() && name.bytes() == LOST_AND_FOUND;
-            if is_kept || has(&nodes, name) {
+            if is_kept {
                 continue;
             }
             if let Err(errno) = dirs.open(&path).and_then(|dir| remove(dir, name, &mut removed)) {
                 let mut entry = Vec::new();
                 join(&mut entry, &path, name.bytes());
-                job.leave_out(&entry, format!("delete it: {}", std::io::Error::from(errno)));
+                job.failed(&entry, "delete it", errno)?;
             }
-        }
-        let directories = nodes.into_iter().filter(|node| node.kind == Some(Kind::Directory));
-        for (node, subtree) in directories.filter_map(|node| node.subtree.map(|subtree| (node, subtree))) {
-            let mut inner = Vec::new();
-            join(&mut inner, &path, &node.name);
-            todo.push((inner, subtree));
         }
     }
     Ok(removed.total())
-}
-
-fn has(nodes: &[Node], name: Name<'_>) -> bool {
-    nodes.binary_search_by(|node| node.name.as_slice().cmp(name.bytes())).is_ok()
 }

@@ -42,13 +42,15 @@ pub(super) struct Files<'j> {
 enum Trouble {
     /// For the report.
     Problem(String),
+    /// The volume's.
+    Volume(Errno),
     /// The whole restore fails.
     Fatal(Error),
 }
 
 impl From<Errno> for Trouble {
     fn from(errno: Errno) -> Self {
-        Self::Problem(format!("write the file: {}", std::io::Error::from(errno)))
+        Self::Volume(errno)
     }
 }
 
@@ -87,14 +89,13 @@ impl<'j> Files<'j> {
             let written = self.write_one(file, &path, &contents, &mut progress);
             progress.end();
             match written {
-                Ok(()) => {}
+                Ok(()) => continue,
                 Err(Trouble::Fatal(error)) => return Err(error),
-                Err(Trouble::Problem(why)) => {
-                    self.job.leave_out(&path, why);
-                    if file.node.links > 1 {
-                        lock(&self.job.broken).insert(path);
-                    }
-                }
+                Err(Trouble::Volume(errno)) => self.job.failed(&path, "write the file", errno)?,
+                Err(Trouble::Problem(why)) => self.job.leave_out(&path, why),
+            }
+            if file.node.links > 1 {
+                lock(&self.job.broken).insert(path);
             }
         }
         Ok(())

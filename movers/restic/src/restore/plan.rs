@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::format::id::Id;
 use crate::format::tree::Node;
-use crate::repository::load::TreeReader;
+use crate::repository::load::{Nodes, TreeReader};
 use crate::restore::fetch::WINDOW;
 use crate::restore::files::WantedFile;
 use crate::restore::{Job, lock};
@@ -50,7 +50,7 @@ pub(super) struct Rest {
 /// A directory, and its entries that are still to be made.
 struct Level {
     path: Arc<[u8]>,
-    nodes: std::vec::IntoIter<Node>,
+    nodes: Nodes,
 }
 
 /// Files that are written by one thread, one after the other. Their content is fetched at once.
@@ -66,13 +66,13 @@ impl<'j> Plan<'j> {
 
     /// Makes everything that is beneath this tree.
     pub(super) fn run(&mut self, root: &Id) -> Result<(), Error> {
-        let nodes = self.trees.read(root)?;
+        let nodes = self.trees.nodes(root)?;
         if let Err(errno) = self.clear(b"") {
-            self.job.leave_out(b"", format!("list it: {}", std::io::Error::from(errno)));
+            self.job.failed(b"", "list it", errno)?;
         }
-        let mut levels = vec![Level { path: Arc::from([]), nodes: nodes.into_iter() }];
+        let mut levels = vec![Level { path: Arc::from([]), nodes }];
         while let Some(Level { path, nodes }) = levels.last_mut() {
-            let Some(node) = nodes.next() else {
+            let Some(node) = nodes.next().transpose()? else {
                 levels.pop();
                 continue;
             };
@@ -125,7 +125,7 @@ impl<'j> Plan<'j> {
         };
         match made {
             Ok(()) => job.monitor.done(1, 0),
-            Err(errno) => job.leave_out(&path, format!("make it: {}", std::io::Error::from(errno))),
+            Err(errno) => job.failed(&path, "make it", errno)?,
         }
         Ok(None)
     }
@@ -150,11 +150,11 @@ impl<'j> Plan<'j> {
     fn make_directory(&mut self, path: Vec<u8>, node: Node) -> Result<Option<Level>, Error> {
         let made = self.open_or_make(&path);
         if let Err(errno) = made {
-            self.job.leave_out(&path, format!("make the directory: {}", std::io::Error::from(errno)));
+            self.job.failed(&path, "make the directory", errno)?;
             return Ok(None);
         }
         let nodes = match node.subtree.ok_or_else(|| "it has no tree".to_owned()) {
-            Ok(subtree) => match self.trees.read(&subtree) {
+            Ok(subtree) => match self.trees.nodes(&subtree) {
                 Err(error @ Error::Damaged { .. }) => Err(error.to_string()),
                 nodes => Ok(nodes?),
             },
@@ -162,7 +162,7 @@ impl<'j> Plan<'j> {
         };
         self.rest.directories.push((path.clone(), node));
         match nodes {
-            Ok(nodes) => Ok(Some(Level { path: path.into(), nodes: nodes.into_iter() })),
+            Ok(nodes) => Ok(Some(Level { path: path.into(), nodes })),
             Err(why) => {
                 self.job.leave_out(&path, format!("what is in the directory: {why}"));
                 Ok(None)
@@ -218,7 +218,7 @@ impl<'j> Plan<'j> {
 
 impl Rest {
     /// Makes hard links.
-    pub(super) fn link(&self, job: &Job<'_>) {
+    pub(super) fn link(&self, job: &Job<'_>) -> Result<(), Error> {
         let (mut dirs, mut leaders) = (Dirs::new(job.tree), Dirs::new(job.tree));
         for (path, leader) in &self.links {
             let linked = if lock(&job.broken).contains(leader) {
@@ -228,22 +228,22 @@ impl Rest {
             };
             match linked {
                 Ok(()) => job.monitor.done(1, 0),
-                Err(errno) => job.leave_out(path, format!("make the hard link: {}", std::io::Error::from(errno))),
+                Err(errno) => job.failed(path, "make the hard link", errno)?,
             }
         }
+        Ok(())
     }
 
     /// Gives directories their attributes, inner ones first.
-    pub(super) fn finish_directories(&self, job: &Job<'_>) {
+    pub(super) fn finish_directories(&self, job: &Job<'_>) -> Result<(), Error> {
         let mut dirs = Dirs::new(job.tree);
         for (path, node) in self.directories.iter().rev() {
             match finish_directory(job, &mut dirs, path, node) {
                 Ok(()) => job.monitor.done(1, 0),
-                Err(errno) => {
-                    job.leave_out(path, format!("set the attributes: {}", std::io::Error::from(errno)));
-                }
+                Err(errno) => job.failed(path, "set the attributes", errno)?,
             }
         }
+        Ok(())
     }
 }
 

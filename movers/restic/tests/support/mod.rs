@@ -64,6 +64,11 @@ impl Repo {
         repo
     }
 
+    /// The restic that works in it.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub fn storage(&self) -> Arc<dyn Storage> {
         Arc::new(Folder::new(self.folder.path()))
     }

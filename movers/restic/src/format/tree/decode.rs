@@ -27,6 +27,11 @@ pub(crate) fn decode(json: &[u8]) -> Result<Vec<Node>, Malformed> {
     Ok(nodes)
 }
 
+/// A single entry.
+pub(crate) fn decode_node(json: &[u8]) -> Result<Node, Malformed> {
+    serde_json::from_slice::<Raw<'_>>(json)?.check()
+}
+
 struct Nodes(Vec<Node>);
 
 impl<'de> Deserialize<'de> for Nodes {

@@ -13,15 +13,46 @@ use crate::format::tree::{KINDS, Node, SPECIAL_BITS, join_device};
 
 /// The tree blob of these entries, which are in the order of their names.
 pub(crate) fn encode<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> String {
-    let mut out = String::from("{\"nodes\":[");
-    for (index, node) in nodes.into_iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write_node(&mut out, node);
+    let mut text = TreeText::default();
+    nodes.into_iter().for_each(|node| text.add(node));
+    text.end()
+}
+
+/// A tree blob that is written piece by piece.
+pub(crate) struct TreeText {
+    piece: String,
+    has_nodes: bool,
+}
+
+impl Default for TreeText {
+    fn default() -> Self {
+        Self { piece: BEGIN.to_owned(), has_nodes: false }
     }
-    out.push_str("]}\n");
-    out
+}
+
+/// How a tree begins.
+pub(crate) const BEGIN: &str = "{\"nodes\":[";
+
+impl TreeText {
+    /// Adds an entry, which is the next one by its name.
+    pub(crate) fn add(&mut self, node: &Node) {
+        if self.has_nodes {
+            self.piece.push(',');
+        }
+        self.has_nodes = true;
+        write_node(&mut self.piece, node);
+    }
+
+    /// What was added since the last piece.
+    pub(crate) fn take_piece(&mut self) -> String {
+        std::mem::take(&mut self.piece)
+    }
+
+    /// The last piece.
+    pub(crate) fn end(mut self) -> String {
+        self.piece.push_str("]}\n");
+        self.piece
+    }
 }
 
 /// Go's `omitempty` leaves out zeros and empty strings. Writing to a string does not fail.

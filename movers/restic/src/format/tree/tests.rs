@@ -1,6 +1,7 @@
 //! Trees are read as they were written, and hostile ones are none.
 
 use super::*;
+use crate::repository::load::stream::NodeReader;
 use proptest::prelude::*;
 
 fn node(name: &[u8], kind: Kind) -> Node {
@@ -130,11 +131,45 @@ proptest! {
     fn a_tree_is_read_as_it_was_written(mut nodes in proptest::collection::vec(any_node(), 0..6)) {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         nodes.dedup_by(|a, b| a.name == b.name);
-        prop_assert_eq!(decode(encode(&nodes).as_bytes()).unwrap(), nodes);
+        let text = encode(&nodes);
+        prop_assert_eq!(&decode(text.as_bytes()).unwrap(), &nodes);
+        prop_assert_eq!(streamed(text.as_bytes()).unwrap(), nodes);
     }
 
     #[test]
     fn no_bytes_make_trouble(bytes in any::<Vec<u8>>()) {
-        let _ = decode(&bytes);
+        let _ = (decode(&bytes), streamed(&bytes));
     }
+}
+
+fn streamed(text: &[u8]) -> Result<Vec<Node>, crate::format::Malformed> {
+    /// Few bytes at a time, as a decoder may yield them.
+    struct Drops<'t>(&'t [u8]);
+    impl std::io::Read for Drops<'_> {
+        fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+            let len = room.len().min(7);
+            self.0.read(&mut room[..len])
+        }
+    }
+    let mut reader = NodeReader::new(Drops(text))?;
+    let mut nodes = Vec::new();
+    while let Some(node) = reader.next()? {
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+#[test]
+fn what_follows_or_is_missing_refuses_a_tree_that_is_read_entry_by_entry() {
+    let good = encode(&[node(b"a{\"}", Kind::File), node(b"b", Kind::Directory)]);
+    assert_eq!(streamed(good.as_bytes()).unwrap().len(), 2);
+    for end in 1..good.len() - 1 {
+        assert!(streamed(&good.as_bytes()[..end]).is_err(), "{end}");
+    }
+    for more in ["]}\n{", ",{}]}\n", "]}\n\n", "}"] {
+        assert!(streamed(good.replace("]}\n", more).as_bytes()).is_err(), "{more:?}");
+    }
+    assert!(streamed(b"{\"nodes\":null}").is_err());
+    let twice = encode(&[node(b"a", Kind::File), node(b"a", Kind::File)]);
+    assert!(streamed(twice.as_bytes()).is_err());
 }
