@@ -39,6 +39,7 @@ impl Error {
     }
 
     /// What kept it from being done, without the operation.
+    #[cfg(feature = "remote")]
     pub(crate) fn reason(&self) -> String {
         self.source.to_string()
     }

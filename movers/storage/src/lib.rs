@@ -2,39 +2,48 @@
 //!
 //! An engine sees only [`Storage`]; how a service is reached, what is tried again and for how long is decided here.
 
+#[cfg(feature = "remote")]
 mod bucket;
 #[cfg(any(test, feature = "double"))]
 pub mod double;
 mod error;
 pub mod folder;
+#[cfg(feature = "remote")]
 pub mod location;
+#[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "remote")]
 mod rest;
+#[cfg(feature = "remote")]
 mod sftp;
+#[cfg(feature = "remote")]
 mod web;
 
-use std::path::Path;
-
 pub use error::{Error, Kind};
+#[cfg(feature = "remote")]
 pub use remote::{Haste, Manners};
 
-use bucket::{Bucket, Place};
 use bytes::Bytes;
-use folder::Folder;
-use location::Location;
-use remote::Remote;
-use rest::RestServer;
-use sftp::SftpServer;
-use web::Web;
 
 /// The store at a location. Nothing is asked of it yet. Of servers only those are trusted whose certificate an authority in the
 /// file `trusted` vouches for, in PEM; without one, those that the machine trusts.
 ///
 /// # Errors
 /// [`Kind::Settings`] if the file of certificates cannot be used.
-pub fn open(location: Location, trusted: Option<&Path>, manners: Manners) -> Result<Box<dyn Storage>, Error> {
+#[cfg(feature = "remote")]
+pub fn open(
+    location: location::Location,
+    trusted: Option<&std::path::Path>,
+    manners: Manners,
+) -> Result<Box<dyn Storage>, Error> {
+    use bucket::{Bucket, Place};
+    use location::Location;
+    use remote::Remote;
+    use rest::RestServer;
+    use sftp::SftpServer;
+    use web::Web;
     let place = match location {
-        Location::Folder(path) => return Ok(Box::new(Folder::new(path))),
+        Location::Folder(path) => return Ok(Box::new(folder::Folder::new(path))),
         Location::Rest(rest) => {
             let web = Web::new(trusted, &manners.proxies)?;
             return Ok(Box::new(Remote::new(RestServer::new(&rest, web)?, manners)?));
