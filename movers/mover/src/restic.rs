@@ -161,6 +161,8 @@ impl State {
             Error::UnknownVersion(_) | Error::Damaged { .. } => Refused::Damaged,
             Error::Locked(_) | Error::LockLost => Refused::Locked,
             Error::NoRepository => return Self::Missing,
+            Error::NoSnapshot(_) => return Self::NoSnapshot,
+            Error::NoFile { .. } | Error::Output(_) => return Self::Open,
             Error::AlreadyThere
             | Error::Volume(_)
             | Error::VolumeFull { .. }

@@ -25,6 +25,20 @@ pub enum Error {
     /// A later version of the format.
     #[error("the repository has version {0} of the format; versions 1 and 2 are known")]
     UnknownVersion(u32),
+    /// There is no such snapshot.
+    #[error("there is no such snapshot: {0}")]
+    NoSnapshot(Line),
+    /// A snapshot has no such file.
+    #[error("{path}: {why}")]
+    NoFile {
+        /// Where it was looked for.
+        path: Line,
+        /// What is there instead.
+        why: String,
+    },
+    /// What was asked for cannot be written where it is to go.
+    #[error("write what was asked for: {0}")]
+    Output(io::Error),
     /// Something in the repository is not what its name says, or is not there.
     #[error("the repository is damaged: {file}: {why}")]
     Damaged {
@@ -89,6 +103,7 @@ impl Error {
                 Kind::NotFound | Kind::Truncated | Kind::Full | Kind::Other => Fault::Peer,
             },
             Self::NoRepository | Self::AlreadyThere | Self::WrongPassword | Self::UnknownVersion(_) => Fault::User,
+            Self::NoSnapshot(_) | Self::NoFile { .. } | Self::Output(_) => Fault::User,
             Self::Damaged { .. } | Self::Locked(_) | Self::LockLost => Fault::Peer,
             Self::Volume(_) | Self::VolumeFull { .. } => Fault::Volume,
             Self::Resources(_) | Self::Stopped => Fault::Ours,
@@ -106,6 +121,7 @@ impl Error {
             Self::NoRepository | Self::AlreadyThere | Self::WrongPassword | Self::UnknownVersion(_) => {
                 Retry::AfterChange
             }
+            Self::NoSnapshot(_) | Self::NoFile { .. } | Self::Output(_) => Retry::AfterChange,
             Self::Damaged { .. } => Retry::AfterChange,
             Self::Locked(_)
             | Self::LockLost

@@ -13,10 +13,11 @@ use crate::format::compress::{Codec, Compression};
 use crate::format::id::Id;
 use crate::format::index::{self, IndexedPack};
 use crate::prune::decide::{Decisions, Fate, decide};
-use crate::repository::index::{Entry, Index, Marks};
-use crate::repository::load::{TreeReader, open_blob};
+use crate::repository::index::{Entry, Index};
+use crate::repository::load::open_blob;
 use crate::repository::lock::{Held, Holder, Mode};
 use crate::repository::packs::Sealed;
+use crate::repository::used::find_used;
 use crate::repository::writer::{self, LARGEST_PACK, Packing, SMALLEST_PACK, Writer};
 use crate::repository::{Folder, Repository};
 use crate::snapshots::snapshots;
@@ -106,31 +107,6 @@ impl Pruned {
         self.packs_removed += 1;
         self.bytes_removed += size;
     }
-}
-
-/// Which blobs the snapshots need: the first place of each.
-fn find_used(repository: &Repository, index: &Index, roots: Vec<Id>) -> Result<Marks, Error> {
-    let mut used = Marks::none(index);
-    let mut reader = TreeReader::new(repository, index)?;
-    let mut todo = roots;
-    let missing = |kind: &str, id: &Id| {
-        Error::damaged(format!("{kind} {id}"), "a snapshot needs it and no index names it; nothing was pruned")
-    };
-    while let Some(id) = todo.pop() {
-        let number = index.position(BlobKind::Tree, &id).ok_or_else(|| missing("tree", &id))?;
-        if !used.mark(BlobKind::Tree, number) {
-            continue;
-        }
-        for node in reader.nodes(&id)? {
-            let node = node?;
-            for blob in &node.content {
-                let number = index.position(BlobKind::Data, blob).ok_or_else(|| missing("blob", blob))?;
-                used.mark(BlobKind::Data, number);
-            }
-            todo.extend(node.subtree);
-        }
-    }
-    Ok(used)
 }
 
 /// Copies the needed blobs of packs that go, after a look whether they are what they should be.

@@ -1,11 +1,13 @@
 //! An open repository: its key, its configuration, and its files by kind.
 
+pub(crate) mod blobs;
 pub mod cache;
 pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod load;
 pub mod lock;
 pub(crate) mod packs;
+pub(crate) mod used;
 pub(crate) mod writer;
 
 use std::collections::HashSet;

@@ -1,5 +1,6 @@
 //! The snapshots of a repository, and which of them is meant.
 
+use doppel_contract::Line;
 use jiff::Timestamp;
 
 use crate::error::Error;
@@ -71,7 +72,42 @@ impl Filter {
     }
 }
 
+/// Those with these IDs, or `latest` of the filter's; without IDs, all that the filter lets through.
+///
+/// # Errors
+/// [`Error::NoSnapshot`] with the first ID that none has.
+pub fn select(all: Vec<Stored>, ids: &[String], filter: &Filter) -> Result<Vec<Stored>, Error> {
+    if ids.is_empty() {
+        return Ok(all.into_iter().filter(|stored| filter.matches(&stored.snapshot)).collect());
+    }
+    let mut chosen: Vec<Stored> = Vec::new();
+    for id in ids {
+        let which = Which::parse(id);
+        let stored = which.choose(&all, filter).ok_or_else(|| which.missing())?;
+        if !chosen.contains(stored) {
+            chosen.push(stored.clone());
+        }
+    }
+    Ok(chosen)
+}
+
 impl Which {
+    /// `latest`, or how an ID begins.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "latest" => Self::Newest { as_of: None, previous: 0 },
+            id => Self::Id(id.to_owned()),
+        }
+    }
+
+    pub(crate) fn missing(&self) -> Error {
+        Error::NoSnapshot(match self {
+            Self::Id(id) => Line::new(format!("none, or more than one, has an ID that begins with {id}")),
+            Self::Newest { .. } => Line::new("none matches"),
+        })
+    }
+
     /// The snapshot that is meant, of all in the order of [`snapshots`].
     #[must_use]
     pub fn choose<'s>(&self, all: &'s [Stored], filter: &Filter) -> Option<&'s Stored> {

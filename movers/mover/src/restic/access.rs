@@ -15,6 +15,9 @@ use doppel_storage::location::{Location, LocationError, Proxies, REPOSITORY, Set
 
 use crate::failure::Failure;
 
+/// What keys of a repository begin with, and those of one that is copied from.
+pub(super) const HERE: &str = "RESTIC_";
+pub(super) const FROM: &str = "RESTIC_FROM_";
 /// The key of the password.
 pub(super) const PASSWORD: &str = "RESTIC_PASSWORD";
 const COMPRESSION: &str = "RESTIC_COMPRESSION";
@@ -52,8 +55,10 @@ impl Access {
         Ok(access)
     }
 
-    /// What the environment says, with a repository and a file of the password that were typed.
+    /// What the environment says, with a repository and a file of the password that were typed. `prefix` is what the names of
+    /// its repository and password begin with.
     pub(super) fn of_environment(
+        prefix: &str,
         repository: Option<String>,
         password_file: Option<&Path>,
         trusted: Option<PathBuf>,
@@ -71,6 +76,11 @@ impl Access {
             Some((key, value.into_vec()))
         };
         let mut values: BTreeMap<_, _> = env::vars_os().filter_map(ours).collect();
+        // What is not there under its own name must not be taken from another repository's.
+        for (suffix, key) in [("REPOSITORY", REPOSITORY), ("PASSWORD", PASSWORD)] {
+            let value = values.get(&format!("{prefix}{suffix}")).cloned();
+            values.insert(key.to_owned(), value.unwrap_or_default());
+        }
         if let Some(repository) = repository {
             values.insert(REPOSITORY.to_owned(), repository.into_bytes());
         }
@@ -81,6 +91,11 @@ impl Access {
             })?;
             // Of a file, restic takes the blanks around a password away.
             values.insert(PASSWORD.to_owned(), password.trim_ascii().to_vec());
+        }
+        for (suffix, key) in [("REPOSITORY", REPOSITORY), ("PASSWORD", PASSWORD)] {
+            if values.get(key).is_none_or(Vec::is_empty) {
+                return Err(wrong(&format!("{prefix}{suffix}"), "is missing; set it, or say it on the command line"));
+            }
         }
         Self::of(values, trusted)
     }

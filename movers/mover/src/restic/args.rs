@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use doppel_contract::Retain;
 
 use super::VOLSYNC_HOST;
@@ -121,12 +121,95 @@ pub(super) enum OnRepository {
         #[arg(long)]
         read_data: bool,
     },
+    /// List what is in a snapshot
+    #[command(after_help = "Example:\n  doppel-mover restic -r /srv/repository ls latest /a/directory")]
+    Ls(Ls),
+    /// Write the content of a file in a snapshot to standard output
+    #[command(after_help = "Example:\n  doppel-mover restic -r /srv/repository dump latest /a/file >file")]
+    Dump(Dump),
+    /// Count what snapshots hold, or what they take in the repository
+    Stats(Stats),
+    /// Copy snapshots from another repository to this one; those that are there already are passed by
+    #[command(
+        after_help = "Both repositories take what they need of the environment from the same variables. The polynomials by which \
+                            files are cut differ from repository to repository: what both hold of the same files is held twice.\n\n\
+                            Example:\n  doppel-mover restic -r /srv/copy copy --from-repo /srv/repository --from-password-file password latest"
+    )]
+    Copy(Copy),
     /// Remove locks that nobody holds any more
     Unlock {
         /// Remove all locks; only if nobody else works in the repository
         #[arg(long)]
         remove_all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// `latest`, or how the snapshot's ID begins
+    pub(super) snapshot: String,
+    /// Only these directories and what is in them, each from the snapshot's root on: /a/directory
+    #[arg(value_parser = from_the_root)]
+    pub(super) directories: Vec<PathBuf>,
+    /// With directories: also what is further beneath them
+    #[arg(long)]
+    pub(super) recursive: bool,
+    /// Permissions, owner, group, size and time too
+    #[arg(short, long)]
+    pub(super) long: bool,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dump {
+    /// `latest`, or how the snapshot's ID begins
+    pub(super) snapshot: String,
+    /// The file, from the snapshot's root on
+    #[arg(value_parser = from_the_root)]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// `latest`, or how snapshots' IDs begin [default: all of them]
+    pub(super) snapshots: Vec<String>,
+    /// What is counted
+    #[arg(long, value_enum, default_value_t = StatsMode::RestoreSize)]
+    pub(super) mode: StatsMode,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum StatsMode {
+    /// What a restore of each snapshot writes
+    RestoreSize,
+    /// Files, each content once
+    FilesByContents,
+    /// What is in the repository, as it is there
+    RawData,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Copy {
+    /// `latest`, or how snapshots' IDs begin [default: all of them]
+    pub(super) snapshots: Vec<String>,
+    /// The repository that is copied from [default: RESTIC_FROM_REPOSITORY]
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) from_repo: Option<String>,
+    /// The file with its password [default: the password in RESTIC_FROM_PASSWORD]
+    #[arg(long, value_name = "FILE", env = "RESTIC_FROM_PASSWORD_FILE")]
+    pub(super) from_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+/// A path that begins with a slash, as restic wants it.
+fn from_the_root(path: &str) -> Result<PathBuf, String> {
+    if path.starts_with('/') { Ok(path.into()) } else { Err("give it from the snapshot's root on: /a/path".to_owned()) }
 }
 
 #[derive(Debug, Args)]

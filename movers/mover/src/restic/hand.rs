@@ -1,12 +1,14 @@
 //! `doppel-mover restic`: the commands of a repository by hand, with the exit codes of restic's (its manual, "Scripting", "Exit
 //! codes").
 
+mod look;
 mod text;
 
 use std::path::Path;
 
 use doppel_contract::{Fault, Phase, Refused, Retain, Retry, Verdict};
 use doppel_restic::check::{CheckOptions, ReadData, check};
+use doppel_restic::copy::{CopyOptions, copy};
 use doppel_restic::forget::policy::Policy;
 use doppel_restic::forget::{ForgetOptions, choose, forget};
 use doppel_restic::prune::prune;
@@ -14,11 +16,12 @@ use doppel_restic::repository::Repository;
 use doppel_restic::repository::lock::{Holder, Unlock, unlock};
 use doppel_restic::restore::Others;
 use doppel_restic::snapshots::{Filter, Which as WhichSnapshot, snapshots};
+use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
 use jiff::Timestamp;
 
-use super::access::Access;
-use super::args::{Command, Common, OnRepository, OnVolume, Restic, Which};
+use super::access::{Access, FROM, HERE};
+use super::args::{Command, Common, Copy, OnRepository, OnVolume, Restic, Which};
 use super::session::Session;
 use super::{Done, Place, State, Trouble, backup, ended, restore, session};
 use crate::failure::Failure;
@@ -41,9 +44,9 @@ pub(crate) fn run(restic: Restic, audience: Audience) -> u8 {
         Command::OnVolume(OnVolume::Restore { snapshot, target, as_of, previous, delete, which }) => {
             on_volume(audience, common, &target, None, |place, counters| {
                 let previous = usize::try_from(previous).unwrap_or(usize::MAX);
-                let snapshot = match snapshot.as_str() {
-                    "latest" => WhichSnapshot::Newest { as_of, previous },
-                    id => WhichSnapshot::Id(id.to_owned()),
+                let snapshot = match WhichSnapshot::parse(&snapshot) {
+                    WhichSnapshot::Newest { .. } => WhichSnapshot::Newest { as_of, previous },
+                    id => id,
                 };
                 let others = if delete { Others::Delete } else { Others::Keep };
                 restore::bring_back(place, &snapshot, &[which.into()], others, counters)
@@ -149,6 +152,10 @@ fn said(session: &Session, command: OnRepository, json: bool) -> Result<Said, Tr
             let checked = check(&session.open()?, &CheckOptions { holder, read })?;
             Ok(Said { text: text::checked(&checked), code: u8::from(!checked.damage.is_empty()) })
         }
+        OnRepository::Ls(ls) => look::ls(session, ls, json).map(|()| String::new().into()),
+        OnRepository::Dump(dump) => look::dump(session, dump).map(|()| String::new().into()),
+        OnRepository::Stats(stats) => Ok(look::stats(session, stats, json)?.into()),
+        OnRepository::Copy(from) => Ok(copied(session, from)?.into()),
         OnRepository::Unlock { remove_all } => {
             let which = if remove_all { Unlock::All } else { Unlock::Stale };
             Ok(format!("removed {} locks\n", unlock(&session.open()?, &holder, which)?).into())
@@ -165,9 +172,24 @@ fn pruned(session: &Session, repository: &Repository) -> Result<String, Trouble>
     Ok(text::pruned(&prune(repository, &backup::prune_options(session))?))
 }
 
+/// Copies to the session's repository.
+fn copied(session: &Session, from: Copy) -> Result<String, Trouble> {
+    let Copy { snapshots, from_repo, from_password_file, which } = from;
+    let access = Access::of_environment(FROM, from_repo, from_password_file.as_deref(), session.trusted.clone())?;
+    let source = session.beside(access)?.open()?;
+    let options = CopyOptions {
+        holder: session.holder.clone(),
+        ids: snapshots,
+        filter: which.into(),
+        compression: session.compression,
+        pack_size: session.pack_size,
+    };
+    Ok(text::copied(&copy(&source, &session.open()?, &options, &Silent)?))
+}
+
 fn open(common: Common) -> Result<Session, Trouble> {
     let Common { repo, password_file, cacert, cache_dir, no_cache, json: _ } = common;
-    let access = Access::of_environment(repo, password_file.as_deref(), cacert)?;
+    let access = Access::of_environment(HERE, repo, password_file.as_deref(), cacert)?;
     let user = std::env::var("USER").unwrap_or_default();
     let holder = Holder { host: session::hostname(), user, process: std::process::id(), gone: Vec::new() };
     Ok(Session::new(access, holder)?.cached_in(cache_dir.filter(|_| !no_cache)))

@@ -23,6 +23,8 @@ pub(super) struct Session {
     storage: Arc<dyn Storage>,
     password: Key,
     pub(super) holder: Holder,
+    /// Certificates of authorities, in PEM.
+    pub(super) trusted: Option<PathBuf>,
     pub(super) compression: Compression,
     pub(super) pack_size: usize,
     /// Where caches are, if any is kept.
@@ -33,12 +35,20 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(access: Access, holder: Holder) -> Result<Self, Trouble> {
+        Self::stopped_by(Arc::default(), Haste::default(), access, holder)
+    }
+
+    /// A connection to another repository, which ends with this one.
+    pub(super) fn beside(&self, access: Access) -> Result<Self, Trouble> {
+        Self::stopped_by(Arc::clone(&self.stopped), self.haste.clone(), access, self.holder.clone())
+    }
+
+    fn stopped_by(stopped: Arc<AtomicBool>, haste: Haste, access: Access, holder: Holder) -> Result<Self, Trouble> {
         let Access { location, settings: _, proxies, password, trusted, compression, pack_size } = access;
-        let haste = Haste::default();
         let manners = Manners { haste: haste.clone(), proxies, ..Manners::default() };
         let storage = doppel_storage::open(location, trusted.as_deref(), manners).map_err(Error::Storage)?;
-        let stopped = Arc::default();
-        Ok(Self { storage: storage.into(), password, holder, compression, pack_size, cache: None, stopped, haste })
+        let (storage, cache) = (storage.into(), None);
+        Ok(Self { storage, password, holder, trusted, compression, pack_size, cache, stopped, haste })
     }
 
     /// Keeps caches of repositories in this folder.

@@ -18,6 +18,7 @@ mod port;
 pub mod programs;
 pub mod proxy;
 pub mod tree;
+pub mod vault;
 pub mod volsync;
 
 use std::fs::File;

@@ -64,6 +64,14 @@ const KINDS: [(Kind, &str, u32); 7] = [
 /// setuid, setgid and sticky: in the kernel's mode, and in Go's.
 const SPECIAL_BITS: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
 
+/// What restic calls a node's kind, and its mode with the bits of that.
+pub(crate) fn kind_and_mode(node: &Node) -> (&'static str, u32) {
+    let known = KINDS.iter().find(|(kind, ..)| Some(*kind) == node.kind);
+    let (_, kind, type_bits) = known.copied().unwrap_or((Kind::File, "irregular", 1 << 19));
+    let special = SPECIAL_BITS.iter().filter(|(unix, _)| node.permissions & unix != 0);
+    (kind, special.fold(type_bits | (node.permissions & 0o777), |bits, (_, go)| bits | go))
+}
+
 /// The kernel's `dev_t` (makedev(3)).
 fn join_device(number: DeviceNumber) -> u64 {
     let (major, minor) = (u64::from(number.major), u64::from(number.minor));

@@ -9,7 +9,7 @@ use doppel_volume::metadata::{DeviceNumber, Kind};
 use crate::format::json::write_string;
 use crate::format::name::quote;
 use crate::format::time::moment_text;
-use crate::format::tree::{KINDS, Node, SPECIAL_BITS, join_device};
+use crate::format::tree::{Node, join_device, kind_and_mode};
 
 /// The tree blob of these entries, which are in the order of their names.
 pub(crate) fn encode<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> String {
@@ -57,11 +57,11 @@ impl TreeText {
 
 /// Go's `omitempty` leaves out zeros and empty strings. Writing to a string does not fail.
 fn write_node(out: &mut String, node: &Node) {
-    let (_, kind, type_bits) = KINDS.iter().find(|(kind, ..)| Some(*kind) == node.kind).copied().unwrap_or(KINDS[0]);
+    let (kind, mode) = kind_and_mode(node);
     out.push_str("{\"name\":");
     write_string(out, quote(&node.name).as_bytes());
     let _ = write!(out, ",\"type\":\"{kind}\"");
-    write_number(out, "mode", mode(node.permissions, type_bits).into());
+    write_number(out, "mode", mode.into());
     let modified = moment_text(node.modified);
     let accessed = if node.accessed == node.modified { None } else { Some(moment_text(node.accessed)) };
     let accessed = accessed.as_ref().unwrap_or(&modified);
@@ -131,9 +131,4 @@ fn write_number(out: &mut String, field: &str, number: u64) {
     if number != 0 {
         let _ = write!(out, ",\"{field}\":{number}");
     }
-}
-
-fn mode(permissions: u32, type_bits: u32) -> u32 {
-    let special = SPECIAL_BITS.iter().filter(|(unix, _)| permissions & unix != 0).fold(0, |bits, (_, go)| bits | go);
-    type_bits | special | (permissions & 0o777)
 }
