@@ -16,6 +16,8 @@ pub mod copy;
 pub mod error;
 pub mod forget;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod look;
 pub mod prune;
 pub mod repository;

@@ -74,8 +74,11 @@ impl Folder {
 }
 
 const CONFIG: &str = "config";
-/// No file's JSON is longer. Index files are the longest: restic's have 8 MiB, those of other programs more.
-const LONGEST_FILE: usize = 256 << 20;
+/// No compressed file's JSON is longer. Index files are the longest: those of programs that compress have 8 MiB. Four of
+/// them are read at once.
+const LONGEST_FILE: usize = 32 << 20;
+/// restic's key files have half a kilobyte. They are read before anybody knows whether they are of this repository.
+const LONGEST_KEY: u64 = 64 << 10;
 /// Packs that are larger are read in parts, cache or not: all of one is in memory while it is fetched.
 const LARGEST_FETCHED: u32 = 32 << 20;
 /// How many keys are tried, as restic does: each takes a tenth of a second and 32 MiB or more.
@@ -97,8 +100,12 @@ impl Repository {
         if keys.is_empty() {
             return Err(Error::damaged(Folder::Keys.name(), "there is no key"));
         }
-        for (id, _) in keys.iter().take(MOST_KEYS) {
+        for (id, size) in keys.iter().take(MOST_KEYS) {
             let name = Folder::Keys.file(id);
+            if *size > LONGEST_KEY {
+                last = Error::damaged(name, "it is longer than a key file can be");
+                continue;
+            }
             let opened = match storage.read(&name) {
                 // It was removed since the listing.
                 Err(error) if error.kind == Kind::NotFound => continue,

@@ -12,8 +12,8 @@ use crate::format::time::Time;
 /// Bytes of a salt.
 pub(crate) const SALT: usize = 64;
 /// scrypt takes `128 * N * r` bytes, and work in proportion to `p` times that. Whoever can write to the store chooses
-/// these: restic takes 64 MiB at most, rustic 128.
-const MOST_MEMORY: u64 = 512 << 20;
+/// these. restic makes keys that take 60 MiB at most, rustic 128, and a mover has little more.
+const MOST_MEMORY: u64 = 128 << 20;
 const MOST_WORK: u64 = 4 << 30;
 
 /// A key file, as JSON in the clear. The first three are for people.
@@ -78,15 +78,16 @@ impl KeyFile {
         if self.kdf != "scrypt" {
             return Err(Malformed::new(format!("an unknown key derivation function, {}", self.kdf)).into());
         }
-        let memory = self.n.saturating_mul(self.r.into()).saturating_mul(128);
-        let work = memory.saturating_mul(self.p.into());
         let params = match u8::try_from(self.n.trailing_zeros()) {
-            Ok(log_n) if self.n.is_power_of_two() && memory <= MOST_MEMORY && work <= MOST_WORK => {
+            Ok(log_n) if self.n.is_power_of_two() && self.memory() <= MOST_MEMORY && self.work() <= MOST_WORK => {
                 Params::new(log_n, self.r, self.p).ok()
             }
             _ => None,
         };
-        let bad = || Malformed::new(format!("scrypt with N = {}, r = {}, p = {}", self.n, self.r, self.p));
+        let bad = || {
+            let Self { n, r, p, .. } = self;
+            Malformed::new(format!("scrypt with N = {n}, r = {r}, p = {p} takes too much, or is none"))
+        };
         let params = params.ok_or_else(bad)?;
         let salt = decode(&self.salt, "salt")?;
         if salt.len() != SALT {
@@ -95,18 +96,17 @@ impl KeyFile {
         let user = derive(password, &salt, &params)?;
         let mut data = decode(&self.data, "data")?;
         let json = user.open(&mut data).map_err(|Forged| Closed::Password)?;
-        let master: Master = serde_json::from_slice(json).map_err(Malformed::from)?;
-        let mut bytes = [0; 64];
-        let parts = [(&master.encrypt, 0..32), (&master.mac.k, 32..48), (&master.mac.r, 48..64)];
-        for (text, range) in parts {
-            let part = decode(text, "master key")?;
-            let place = bytes.get_mut(range).unwrap_or_default();
-            if part.len() != place.len() || part.iter().all(|byte| *byte == 0) {
-                return Err(Malformed::new("a master key of another size, or of zeros").into());
-            }
-            place.copy_from_slice(&part);
-        }
-        Ok(Key::new(&bytes))
+        Ok(parse_master(json)?)
+    }
+
+    /// Bytes that it takes to open this file.
+    fn memory(&self) -> u64 {
+        self.n.saturating_mul(self.r.into()).saturating_mul(128)
+    }
+
+    /// Bytes that are mixed to open this file.
+    pub(crate) fn work(&self) -> u64 {
+        self.memory().saturating_mul(self.p.into())
     }
 
     /// A new key file for `password`, and the key in it.
@@ -132,6 +132,22 @@ impl KeyFile {
         };
         Ok((file, Key::new(&random.master)))
     }
+}
+
+/// The master key, as it is in a key file beneath the password's encryption.
+pub(crate) fn parse_master(json: &[u8]) -> Result<Key, Malformed> {
+    let master: Master = serde_json::from_slice(json)?;
+    let mut bytes = [0; 64];
+    let parts = [(&master.encrypt, 0..32), (&master.mac.k, 32..48), (&master.mac.r, 48..64)];
+    for (text, range) in parts {
+        let part = decode(text, "master key")?;
+        let place = bytes.get_mut(range).unwrap_or_default();
+        if part.len() != place.len() || part.iter().all(|byte| *byte == 0) {
+            return Err(Malformed::new("a master key of another size, or of zeros"));
+        }
+        place.copy_from_slice(&part);
+    }
+    Ok(Key::new(&bytes))
 }
 
 fn derive(password: &[u8], salt: &[u8], params: &Params) -> Result<Key, Malformed> {
@@ -185,9 +201,15 @@ mod tests {
     #[test]
     fn a_key_file_cannot_ask_for_more_than_is_given() {
         let (file, _) = KeyFile::create(b"right", &random(), Time::parse(CREATED).unwrap()).unwrap();
-        for (n, r, p) in
-            [(1 << 40, 8, 1), (3, 8, 1), (0, 8, 1), (1 << 15, 0, 1), (1 << 15, 8, 0), (1 << 15, 8, 1 << 20)]
-        {
+        for (n, r, p) in [
+            (1 << 40, 8, 1),
+            (1 << 18, 8, 1),
+            (3, 8, 1),
+            (0, 8, 1),
+            (1 << 15, 0, 1),
+            (1 << 15, 8, 0),
+            (1 << 15, 8, 1 << 20),
+        ] {
             let file = KeyFile {
                 n,
                 r,

@@ -4,6 +4,7 @@ pub(crate) mod long;
 pub(crate) mod stream;
 
 use bytes::Bytes;
+use doppel_storage::Kind;
 
 use crate::error::Error;
 use crate::format::blob::{Blob, BlobKind};
@@ -118,7 +119,15 @@ impl<'r> TreeReader<'r> {
         let offset = entry.offset - entry.offset % PART;
         let blob_end = entry.offset.saturating_add(entry.length);
         let end = offset.saturating_add(PART).max(blob_end).min(pack.end);
-        let bytes = self.repository.read_tree_part(&pack, offset, end.saturating_sub(offset) as usize)?;
+        let read = self.repository.read_tree_part(&pack, offset, end.saturating_sub(offset) as usize);
+        let (offset, bytes) = match read {
+            // What else the index says of the pack may be wrong.
+            Err(Error::Storage(error)) if error.kind == Kind::Truncated => {
+                let bytes = self.repository.read_tree_part(&pack, entry.offset, entry.length as usize)?;
+                (entry.offset, bytes)
+            }
+            bytes => (offset, bytes?),
+        };
         if self.parts.len() == PARTS {
             self.parts.remove(0);
         }

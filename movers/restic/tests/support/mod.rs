@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
 
 pub mod copying;
+pub mod forge;
 pub mod server;
 pub mod storage;
 pub mod tree;
