@@ -1,4 +1,4 @@
-//! What watches have told, as whole objects: a pass reads them here instead of asking the API server (docs/adr/0016).
+//! What watches have told, as whole objects: a pass reads them here instead of asking the API server (docs/adr/0017).
 //!
 //! A mirror lags behind, by milliseconds most of the time. That a plan made from it does no harm rests on five things:
 //!
