@@ -17,6 +17,8 @@ mod rest;
 #[cfg(feature = "remote")]
 mod sftp;
 #[cfg(feature = "remote")]
+mod swift;
+#[cfg(feature = "remote")]
 mod web;
 
 pub use error::{Error, Kind};
@@ -41,6 +43,7 @@ pub fn open(
     use remote::Remote;
     use rest::RestServer;
     use sftp::SftpServer;
+    use swift::Container;
     use web::Web;
     let place = match location {
         Location::Folder(path) => return Ok(Box::new(folder::Folder::new(path))),
@@ -49,6 +52,10 @@ pub fn open(
             return Ok(Box::new(Remote::new(RestServer::new(&rest, web)?, manners)?));
         }
         Location::Sftp(sftp) => return Ok(Box::new(Remote::new(SftpServer::new(sftp)?, manners)?)),
+        Location::Swift(swift) => {
+            let web = Web::new(trusted, &manners.proxies)?;
+            return Ok(Box::new(Remote::new(Container::new(swift, web), manners)?));
+        }
         Location::S3(s3) => Place::S3(s3),
         Location::Azure(azure) => Place::Azure(azure),
         Location::B2(b2) => Place::B2(b2),

@@ -13,6 +13,7 @@ mod rest;
 mod s3;
 mod settings;
 pub(crate) mod sftp;
+mod swift;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use rest::Rest;
 pub use s3::{AssumedRole, S3, S3Credentials};
 pub use settings::{Settings, UNUSED_BY_STORES};
 pub use sftp::{Sftp, Written};
+pub use swift::{Swift, SwiftLogin};
 
 /// The key that names the repository.
 pub const REPOSITORY: &str = "RESTIC_REPOSITORY";
@@ -46,6 +48,8 @@ pub enum Location {
     Rest(Rest),
     /// A folder on a server of SSH.
     Sftp(Sftp),
+    /// A container of OpenStack's object storage.
+    Swift(Swift),
 }
 
 /// A key whose value cannot be used. Its text names the key and what to write there, and holds no value of a secret.
@@ -93,11 +97,11 @@ impl Location {
             Some(("rest", place)) => Rest::parse(place, settings).map(Self::Rest),
             Some(("rclone", place)) => rclone::parse(place, settings),
             Some(("sftp", place)) => Sftp::parse(place, settings).map(Self::Sftp),
-            Some(("swift", _)) => Err(LocationError::repository(NO_SWIFT)),
+            Some(("swift", place)) => Swift::parse(place, settings).map(Self::Swift),
             // restic, too, takes everything else for a folder; a typing error in a scheme would become one.
             Some((scheme, _)) if !scheme.is_empty() && !scheme.contains('/') => {
                 Err(LocationError::repository(format!(
-                    "{scheme}: is no kind of store; these are: local, s3, azure, b2, gs, rest, sftp, rclone. A folder with a colon in \
+                    "{scheme}: is no kind of store; these are: local, s3, azure, b2, gs, rest, sftp, swift, rclone. A folder with a colon in \
                  its name is written as local:PATH"
                 )))
             }
@@ -112,9 +116,6 @@ fn folder(path: &str) -> Result<Location, LocationError> {
     }
     Ok(Location::Folder(path.into()))
 }
-
-const NO_SWIFT: &str = "stores of the kind swift cannot be reached by this version; if the cluster has the S3 interface of Swift, \
-                        write s3:https://HOST/CONTAINER/PATH";
 
 /// Text that must not be shown. It has no Display, and its Debug shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]

@@ -64,7 +64,8 @@ impl Access {
         trusted: Option<PathBuf>,
     ) -> Result<Self, Failure> {
         use std::os::unix::ffi::OsStringExt;
-        const KEYS: [&str; 9] = ["RESTIC_", "AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "SFTP_", "ST_"];
+        const KEYS: [&str; 10] =
+            ["RESTIC_", "AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "SFTP_", "ST_", "SWIFT_"];
         // What a user's own keys for SFTP are found by.
         const OF_THE_USER: [&str; 2] = ["HOME", "USER"];
         let ours = |(key, value): (OsString, OsString)| {

@@ -216,7 +216,16 @@ fn what_cannot_be_used_is_named_with_what_to_write_instead() {
         ("b2:", &[], REPOSITORY, "b2:BUCKET:PATH"),
         ("b2:bucket:path", &[], "B2_ACCOUNT_ID", "is missing"),
         ("b2:bucket:path", &[("B2_ACCOUNT_ID", "i")], "B2_ACCOUNT_KEY", "is missing; B2_ACCOUNT_ID needs it"),
-        ("swift:box:/path", &[], REPOSITORY, "swift"),
+        ("swift:box", &[], REPOSITORY, "swift:CONTAINER:/PATH"),
+        ("swift:box:path", &[], REPOSITORY, "swift:CONTAINER:/PATH"),
+        ("swift::/path", &[], REPOSITORY, "has no container"),
+        ("swift:box:/path", &[], "OS_AUTH_URL", "is missing"),
+        ("swift:box:/path", &[("OS_AUTH_URL", "https://h:5000/")], "OS_AUTH_URL", "has no version"),
+        ("swift:box:/path", &[("OS_AUTH_URL", "https://u:hush@h/v3")], "OS_AUTH_URL", "is no address"),
+        ("swift:box:/path", &[("OS_AUTH_URL", "https://h/v3")], "OS_USERNAME", "is missing; OS_AUTH_URL needs it"),
+        ("swift:box:/path", &[("OS_AUTH_URL", "https://h/v3"), ("OS_USER_ID", "u")], "OS_PASSWORD", "is missing"),
+        ("swift:box:/path", &[("ST_AUTH", "https://h/v1.0"), ("ST_USER", "u")], "ST_KEY", "is missing"),
+        ("swift:box:/path", &[("OS_AUTH_TOKEN", "hush")], "OS_STORAGE_URL", "is missing; OS_AUTH_TOKEN needs it"),
         ("sftp:user@host", &[], REPOSITORY, "sftp:USER@HOST:/PATH"),
         ("sftp::/srv", &[], REPOSITORY, "has no host"),
         ("sftp:me@-oProxyCommand=x:/srv", &[], REPOSITORY, "has no host"),
@@ -263,6 +272,60 @@ fn sftp_is_written_as_restic_takes_it() {
 }
 
 #[test]
+fn swift_is_logged_in_to_as_its_address_says() {
+    let address = ("OS_AUTH_URL", "https://h:5000/v3/");
+    let of_default = r#""scope":{"project":{"domain":{"name":"Default"},"name":"p"}}"#;
+    let of_user = r#""user":{"domain":{"id":"d"},"name":"u","password":"hush"}"#;
+    let named = r#"{"auth":{"identity":{"application_credential":{"name":"n","secret":"hush","user":{"id":"u"}},"methods":["application_credential"]}}}"#;
+    for (pairs, at, part) in [
+        (
+            &[address, ("OS_USERNAME", "u"), ("OS_PASSWORD", "hush"), ("OS_PROJECT_NAME", "p")][..],
+            "auth/tokens",
+            of_default,
+        ),
+        (&[address, ("OS_USERNAME", "u"), ("OS_PASSWORD", "hush"), ("OS_USER_DOMAIN_ID", "d")], "auth/tokens", of_user),
+        (
+            &[address, ("OS_USER_ID", "u"), ("OS_PASSWORD", "hush"), ("OS_TRUST_ID", "t")],
+            "auth/tokens",
+            r#""scope":{"OS-TRUST:trust":{"id":"t"}}"#,
+        ),
+        (
+            &[address, ("OS_APPLICATION_CREDENTIAL_ID", "i"), ("OS_APPLICATION_CREDENTIAL_SECRET", "hush")],
+            "auth/tokens",
+            r#""application_credential":{"id":"i","secret":"hush"}"#,
+        ),
+        (
+            &[
+                address,
+                ("OS_USER_ID", "u"),
+                ("OS_APPLICATION_CREDENTIAL_NAME", "n"),
+                ("OS_APPLICATION_CREDENTIAL_SECRET", "hush"),
+            ],
+            "auth/tokens",
+            named,
+        ),
+        (
+            &[
+                ("OS_AUTH_URL", "https://h:5000/v2.0"),
+                ("OS_USERNAME", "u"),
+                ("OS_PASSWORD", "hush"),
+                ("OS_TENANT_NAME", "t"),
+            ],
+            "/v2.0/tokens",
+            r#"{"auth":{"passwordCredentials":{"password":"hush","username":"u"},"tenantName":"t"}}"#,
+        ),
+    ] {
+        let Location::Swift(swift) = parse("swift:box:/a//b/", pairs) else { panic!("{pairs:?}") };
+        assert_eq!((swift.container.as_str(), swift.prefix.as_str()), ("box", "a/b"));
+        let (SwiftLogin::V2(url, request) | SwiftLogin::V3(url, request)) = swift.login else { panic!("{pairs:?}") };
+        assert!(url.path().ends_with(at) && request.expose().contains(part), "{url} {}", request.expose());
+    }
+    let pairs = [("ST_AUTH", "https://h/auth/v1.0"), ("ST_USER", "u"), ("ST_KEY", "hush")];
+    let Location::Swift(swift) = parse("swift:box:/", &pairs) else { panic!() };
+    assert!(matches!(swift.login, SwiftLogin::V1(..)) && swift.prefix.is_empty());
+}
+
+#[test]
 fn keys_that_nobody_reads_are_known() {
     let settings = settings(&[
         ("AWS_ACCESS_KEY_ID", "AKIA"),
@@ -278,7 +341,7 @@ fn keys_that_nobody_reads_are_known() {
 
 proptest! {
     #[test]
-    fn any_text_is_a_location_or_an_error_that_names_a_key(repository in "(s3:|rest:|azure:|b2:|gs:|sftp:|rclone:|local:|)((https?:)?//)?\\PC{0,40}") {
+    fn any_text_is_a_location_or_an_error_that_names_a_key(repository in "(s3:|rest:|azure:|b2:|gs:|sftp:|swift:|rclone:|local:|)((https?:)?//)?\\PC{0,40}") {
         if let Err(error) = Location::parse(&repository, &Settings::default()) {
             prop_assert!(!error.key.is_empty());
         }

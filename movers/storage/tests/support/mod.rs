@@ -14,6 +14,7 @@ pub mod peers;
 mod port;
 pub mod proxy;
 pub mod sshd;
+pub mod swift;
 
 use std::time::{Duration, Instant};
 

@@ -113,17 +113,17 @@ impl Seaweed {
         let peer = Peer::start(&program("weed"), &arguments, stage);
         let mut seaweed = Self { peer, host, port, filer };
         seaweed.peer.wait_for("a bucket in SeaweedFS", || {
-            let made = http_at((host, filer), "POST", "/buckets/ready/", "");
+            let made = http_at((host, filer), "POST", "/buckets/ready/", "", "");
             // The second time it says that it is there.
             let ready = made.starts_with("HTTP/1.1 201") || made.starts_with("HTTP/1.1 409");
-            ready && http_at((host, port), "GET", "/ready", "").starts_with("HTTP/1.1 403")
+            ready && http_at((host, port), "GET", "/ready", "", "").starts_with("HTTP/1.1 403")
         });
         seaweed
     }
 
     /// A new bucket.
     pub fn bucket(&self, name: &str) {
-        let said = http_at((self.host, self.filer), "POST", &format!("/buckets/{name}/"), "");
+        let said = http_at((self.host, self.filer), "POST", &format!("/buckets/{name}/"), "", "");
         assert!(said.starts_with("HTTP/1.1 2"), "{said}");
     }
 
@@ -212,15 +212,20 @@ impl FakeGcs {
 
 /// The answer to a request, with its head; nothing if there is none.
 pub fn http(port: u16, method: &str, path: &str, body: &str) -> String {
-    http_at(("127.0.0.1", port), method, path, body)
+    http_with(port, method, path, "", body)
 }
 
-fn http_at((host, port): (&str, u16), method: &str, path: &str, body: &str) -> String {
+/// The same, with more headers, each with its line's end.
+pub fn http_with(port: u16, method: &str, path: &str, headers: &str, body: &str) -> String {
+    http_at(("127.0.0.1", port), method, path, headers, body)
+}
+
+fn http_at((host, port): (&str, u16), method: &str, path: &str, headers: &str, body: &str) -> String {
     let ask = || {
         let mut stream = TcpStream::connect((host, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n{headers}")?;
         write!(stream, "Content-Length: {length}\r\n\r\n{body}")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
