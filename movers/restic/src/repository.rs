@@ -74,9 +74,9 @@ impl Folder {
 }
 
 const CONFIG: &str = "config";
-/// No compressed file's JSON is longer. Index files are the longest: those of programs that compress have 8 MiB. Four of
-/// them are read at once.
-const LONGEST_FILE: usize = 32 << 20;
+/// No compressed file's JSON is longer. Index files are the longest, of 8 MiB most of the time; but restic puts some 400,000 very
+/// small blobs into a pack (what fits into its longest header), and a pack into one index file: 63 MB.
+const LONGEST_FILE: usize = 64 << 20;
 /// restic's key files have half a kilobyte. They are read before anybody knows whether they are of this repository.
 const LONGEST_KEY: u64 = 64 << 10;
 /// Packs that are larger are read in parts, cache or not: all of one is in memory while it is fetched.

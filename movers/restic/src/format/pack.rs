@@ -12,8 +12,6 @@ const LONGEST_HEADER: usize = 16 << 20;
 /// Kind, length, ID; for a compressed blob also the length of its content.
 const PLAIN: usize = 1 + 4 + Id::LEN;
 const COMPRESSED: usize = PLAIN + 4;
-/// Blobs that fit into a header whatever they are.
-pub(crate) const MOST_BLOBS: usize = (LONGEST_HEADER - OVERHEAD) / COMPRESSED;
 
 /// Bytes that a blob takes in the header.
 pub(crate) fn entry_len(blob: &Blob) -> usize {

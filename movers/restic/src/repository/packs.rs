@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::format::blob::{Blob, BlobKind};
 use crate::format::crypto::Key;
 use crate::format::id::Id;
-use crate::format::index::IndexedPack;
+use crate::format::index::{self, IndexedPack};
 use crate::format::pack;
 use crate::repository::{nonce, random};
 
@@ -46,7 +46,8 @@ impl OpenPacks {
             _ => return OpenPack::new(0).add(self.kind, sealed).map(Some),
         };
         let pack = place.take().unwrap_or_else(|| OpenPack::new(self.size)).add(self.kind, sealed)?;
-        if pack.bytes.len() >= self.size || pack.blobs.len() == pack::MOST_BLOBS {
+        // A pack of very small ones would hold 300,000 of them, and its index 50 MB of text.
+        if pack.bytes.len() >= self.size || pack.blobs.len() == index::BLOBS {
             return Ok(Some(pack));
         }
         *place = Some(pack);
