@@ -98,8 +98,8 @@ impl Vault {
     }
 
     pub fn access(&self) -> Repository {
-        let settings = self.stage.path("secret");
-        Repository { settings, ca_file: None, cache: None, lock_owner: Some("uid-1".to_owned()) }
+        let (settings, cache) = (self.stage.path("secret"), Some(self.stage.path("cache")));
+        Repository { settings, ca_file: None, cache, lock_owner: Some("uid-1".to_owned()) }
     }
 
     pub fn run(&self, volume: &Path, work: Work, deadline: Option<u64>) -> Mover {
