@@ -57,7 +57,7 @@ fn restore(repo: &Repo, cache: &Path, tree: &Path) {
 fn stage() -> (Repo, TempDir, TempDir) {
     let (tree, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make(tree.path());
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     backup(&repo, cache.path(), tree.path());
     (repo, tree, cache)
 }
@@ -91,7 +91,7 @@ fn restic_works_with_what_we_cached() {
     for program in restics() {
         let (tree, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(tree.path().join("text"), "text").unwrap();
-        let repo = Repo::made_by_us(&program, Version::V2);
+        let repo = Repo::empty(&program, Version::V2);
         backup(&repo, cache.path(), tree.path());
         damage_all_but_content(&repo, cache.path());
         assert!(!repo.command(&["ls", "latest"]).output().unwrap().status.success());
@@ -106,7 +106,7 @@ fn we_work_with_what_restic_cached() {
     for program in restics() {
         let (tree, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(tree.path().join("text"), "text").unwrap();
-        let repo = Repo::made_by_restic(&program, Version::V2);
+        let repo = Repo::empty(&program, Version::V2);
         restic(&repo, cache.path(), &["backup", tree.path().to_str().unwrap()]);
         damage_all_but_content(&repo, cache.path());
         let to = tempfile::tempdir().unwrap();

@@ -38,7 +38,7 @@ fn the_five_states_of_a_restore_are_apart() {
     let nothing = Repo::new(&program);
     let open = |repo: &Repo, password: &str| Repository::open(repo.storage(), password.as_bytes()).err();
     assert!(matches!(open(&nothing, PASSWORD), Some(Error::NoRepository)));
-    let repo = Repo::made_by_us(&program, Version::V2);
+    let repo = Repo::empty(&program, Version::V2);
     assert!(matches!(open(&repo, "wrong"), Some(Error::WrongPassword)));
     let dead = Arc::new(support::storage::Unreachable);
     assert!(Repository::open(dead, b"x").err().is_some_and(|error| error.is_unreachable()));
@@ -80,7 +80,7 @@ fn every_key_of_a_repository_opens_it() {
 
 #[test]
 fn an_older_snapshot_is_chosen_by_time_and_by_number() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for number in ["one", "two", "three"] {
         fs::write(tree.path().join("f"), number).unwrap();
@@ -99,7 +99,7 @@ fn an_older_snapshot_is_chosen_by_time_and_by_number() {
 
 #[test]
 fn what_the_snapshot_has_not_is_deleted_only_when_asked_for() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make(tree.path());
     repo.backup(tree.path());
@@ -119,7 +119,7 @@ fn what_the_snapshot_has_not_is_deleted_only_when_asked_for() {
 
 #[test]
 fn a_lock_of_restic_is_honoured() {
-    let repo = Repo::made_by_restic(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("f"), "x").unwrap();
     let mut reading = repo.command(&["backup", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -138,7 +138,7 @@ fn a_lock_of_restic_is_honoured() {
 
 #[test]
 fn a_lock_of_ours_is_honoured_by_restic() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("f"), "x").unwrap();
     let ((waits, waiting), (go_on, goes_on)) = (channel(), channel());
@@ -161,7 +161,7 @@ fn a_lock_of_ours_is_honoured_by_restic() {
 
 #[test]
 fn a_lock_of_a_pod_that_is_gone_is_in_nobodys_way() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("f"), "x").unwrap();
     let gone = Holder { host: "pod-1".into(), ..holder() };
@@ -188,7 +188,7 @@ fn a_lock_of_a_pod_that_is_gone_is_in_nobodys_way() {
 #[test]
 fn a_prune_keeps_what_snapshots_need_and_nothing_else() {
     for program in support::restics() {
-        let repo = Repo::made_by_restic(&program, Version::V2);
+        let repo = Repo::empty(&program, Version::V2);
         let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         make(tree.path());
         repo.backup(tree.path());
@@ -213,7 +213,7 @@ fn a_prune_keeps_what_snapshots_need_and_nothing_else() {
 
 #[test]
 fn whenever_it_is_killed_the_repository_is_whole() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("stays"), noise(700_000, 1)).unwrap();
     fs::write(tree.path().join("goes"), noise(2_000_000, 2)).unwrap();

@@ -27,11 +27,11 @@ fn a_copy_is_whole_and_neither_program_makes_it_twice() {
         for (version, copied_to) in [(Version::V1, Version::V2), (Version::V2, Version::V1)] {
             let tree = tempfile::tempdir().unwrap();
             make(tree.path());
-            let from = Repo::made_by_restic(&program, version);
+            let from = Repo::empty(&program, version);
             from.restic_backup(tree.path());
             fs::write(tree.path().join("dir/text"), noise(1_000_000, 5)).unwrap();
             from.backup(tree.path());
-            let to = Repo::made_by_us(&program, copied_to);
+            let to = Repo::empty(&program, copied_to);
             let done = try_copy(&from.open(), &to.open()).unwrap();
             assert!(done.copied.len() == 2 && done.there.is_empty() && done.blobs > 300, "{done:?}");
             to.check();
@@ -49,7 +49,7 @@ fn a_copy_is_whole_and_neither_program_makes_it_twice() {
             assert!(again.copied.is_empty() && again.there.len() == 2 && again.blobs == 0, "{again:?}");
             assert_eq!(restic_copy(&from, &to).matches("was already copied").count(), 2);
 
-            let by_restic = Repo::made_by_restic(&program, copied_to);
+            let by_restic = Repo::empty(&program, copied_to);
             restic_copy(&from, &by_restic);
             let again = try_copy(&from.open(), &by_restic.open()).unwrap();
             assert!(again.copied.is_empty() && again.there.len() == 2, "{again:?}");
@@ -62,8 +62,8 @@ fn a_copy_is_whole_and_neither_program_makes_it_twice() {
 
 #[test]
 fn only_snapshots_that_are_asked_for_are_copied() {
-    let from = Repo::made_by_us(&restic_program(), Version::V2);
-    let to = Repo::made_by_us(&restic_program(), Version::V2);
+    let from = Repo::empty(&restic_program(), Version::V2);
+    let to = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     for number in ["one", "two", "three"] {
         fs::write(tree.path().join("f"), number).unwrap();
@@ -84,8 +84,8 @@ fn only_snapshots_that_are_asked_for_are_copied() {
 
 #[test]
 fn what_is_damaged_is_not_copied() {
-    let from = Repo::made_by_us(&restic_program(), Version::V2);
-    let to = Repo::made_by_us(&restic_program(), Version::V2);
+    let from = Repo::empty(&restic_program(), Version::V2);
+    let to = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("noise"), noise(700_000, 1)).unwrap();
     from.backup(tree.path());
@@ -102,14 +102,14 @@ fn what_is_damaged_is_not_copied() {
 
 #[test]
 fn whenever_a_copy_is_killed_both_repositories_are_whole() {
-    let from = Repo::made_by_us(&restic_program(), Version::V2);
+    let from = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     for number in 0..3 {
         fs::write(tree.path().join("noise"), noise(900_000, number)).unwrap();
         from.backup(tree.path());
     }
     let source = from.files("").iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();
-    let made = Repo::made_by_us(&restic_program(), Version::V2);
+    let made = Repo::empty(&restic_program(), Version::V2);
     let (mut changes, mut finished) = (0, false);
     while !finished {
         changes += 1;

@@ -57,7 +57,7 @@ fn apply(damage: Damage, file: &Path, other: &Path) {
 
 #[test]
 fn damage_is_found_and_never_restored_as_if_it_were_good() {
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir(tree.path().join("dir")).unwrap();
     fs::write(tree.path().join("dir/noise"), noise(1_500_000, 1)).unwrap();

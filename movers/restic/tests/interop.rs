@@ -38,7 +38,7 @@ fn tree(program: &Path) -> tempfile::TempDir {
 fn restic_restores_what_we_backed_up() {
     everywhere(|program, version| {
         let (tree, to) = (tree(program), tempfile::tempdir().unwrap());
-        let repo = Repo::made_by_us(program, version);
+        let repo = Repo::empty(program, version);
         let done = repo.backup(tree.path());
         assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
         repo.check();
@@ -51,7 +51,7 @@ fn restic_restores_what_we_backed_up() {
 fn we_restore_what_restic_backed_up() {
     everywhere(|program, version| {
         let (tree, to) = (tree(program), tempfile::tempdir().unwrap());
-        let repo = Repo::made_by_restic(program, version);
+        let repo = Repo::empty(program, version);
         repo.restic_backup(tree.path());
         let done = repo.restore(to.path());
         assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
@@ -63,7 +63,7 @@ fn we_restore_what_restic_backed_up() {
 fn we_restore_what_we_backed_up() {
     everywhere(|program, version| {
         let (tree, to) = (tree(program), tempfile::tempdir().unwrap());
-        let repo = Repo::made_by_us(program, version);
+        let repo = Repo::empty(program, version);
         repo.backup(tree.path());
         let done = repo.restore(to.path());
         assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
@@ -79,13 +79,13 @@ fn we_restore_what_we_backed_up() {
 fn neither_stores_content_that_the_other_has_stored() {
     everywhere(|program, version| {
         let tree = tree(program);
-        let repo = Repo::made_by_restic(program, version);
+        let repo = Repo::empty(program, version);
         assert!(repo.restic_backup(tree.path()) > 300);
         let ours = repo.backup(tree.path());
         assert_eq!(ours.counts.data_blobs, 0, "{ours:?}");
         repo.check();
 
-        let repo = Repo::made_by_us(program, version);
+        let repo = Repo::empty(program, version);
         assert!(repo.backup(tree.path()).counts.data_blobs > 300);
         assert_eq!(repo.restic_backup(tree.path()), 0);
         repo.check();
@@ -97,7 +97,7 @@ fn trees_are_written_byte_for_byte_as_restic_writes_them() {
     // restic 0.14 has no such command.
     for program in restics().into_iter().filter(|program| *program != restic_program()) {
         let tree = tree(&program);
-        let repo = Repo::made_by_us(&program, Version::V2);
+        let repo = Repo::empty(&program, Version::V2);
         repo.backup(tree.path());
         // It decodes and encodes every tree, and refuses if that changes one.
         repo.restic(&["rewrite", "--exclude", "/dir/inner/edge", "--forget", "latest"]);
@@ -108,7 +108,7 @@ fn trees_are_written_byte_for_byte_as_restic_writes_them() {
 #[test]
 fn what_has_not_changed_is_not_read_again() {
     let tree = tree(&restic_program());
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let first = repo.backup(tree.path());
     let files = first.counts.total_files_processed;
     assert_eq!((first.counts.files_new, first.counts.files_unmodified), (files, 0));
@@ -128,7 +128,7 @@ fn what_has_not_changed_is_not_read_again() {
 fn a_check_of_ours_finds_nothing_wrong_with_either() {
     everywhere(|program, version| {
         let tree = tree(program);
-        let repo = Repo::made_by_restic(program, version);
+        let repo = Repo::empty(program, version);
         repo.restic_backup(tree.path());
         repo.backup(tree.path());
         let checked = check(&repo.open(), &CheckOptions { holder: holder(), read: ReadData::Everything }).unwrap();

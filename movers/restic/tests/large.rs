@@ -35,7 +35,7 @@ fn a_directory_with_very_many_entries_is_kept_as_restic_keeps_it() {
         let (tree, ours, theirs) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         make_large(tree.path());
-        let repo = Repo::made_by_us(program, version);
+        let repo = Repo::empty(program, version);
         let first = repo.backup(tree.path());
         assert!(first.left_out.is_empty() && first.remarks.is_empty(), "{first:?}");
         assert_eq!((first.counts.files_new, first.counts.data_blobs), (9_000, 9_000));
@@ -72,7 +72,7 @@ fn a_volume_that_is_too_small_ends_the_restore_with_one_clear_word() {
     for number in 0..100 {
         fs::write(tree.path().join(format!("file-{number}")), noise(100_000, number)).unwrap();
     }
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     repo.backup(tree.path());
     for (size, expected) in [("size=1m", " of 1 MiB"), ("size=100m,nr_inodes=20", "0 of 20 inodes are free")] {
         let volume = tempfile::tempdir().unwrap();

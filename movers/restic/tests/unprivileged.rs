@@ -64,7 +64,7 @@ fn a_backup_without_what_could_not_be_read_is_incomplete_and_displaces_no_other(
         assert_eq!(done.snapshot.snapshot.tags, [INCOMPLETE]);
         return;
     }
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let tree = tempfile::tempdir().unwrap();
     for name in ["open", "secret"] {
         fs::write(tree.path().join(name), name).unwrap();
@@ -109,7 +109,7 @@ fn what_only_root_can_restore_is_remarked_and_all_else_is_there() {
         }
         return;
     }
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make(tree.path());
     repo.backup(tree.path());
@@ -133,7 +133,7 @@ fn a_repository_that_takes_no_lock_is_restored_from_without_one() {
         assert!(refused.to_string().contains("Permission denied"), "only a restore does without: {refused}");
         return;
     }
-    let repo = Repo::made_by_us(&restic_program(), Version::V2);
+    let repo = Repo::empty(&restic_program(), Version::V2);
     let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(tree.path().join("file"), "x").unwrap();
     chown(tree.path().join("file"), Some(NOBODY), Some(NOBODY)).unwrap();

@@ -16,6 +16,7 @@ use doppel_restic::backup::{BackedUp, BackupOptions, backup};
 use doppel_restic::error::Error;
 use doppel_restic::format::compress::Compression;
 use doppel_restic::format::config::Version;
+use doppel_restic::format::id::Id;
 use doppel_restic::repository::Repository;
 use doppel_restic::repository::lock::Holder;
 use doppel_restic::restore::{Others, Restoration, RestoreOptions, Restored, restore};
@@ -63,6 +64,20 @@ impl Repo {
     pub fn made_by_us(program: &Path, version: Version) -> Self {
         let repo = Self::new(program);
         Repository::init(repo.storage(), PASSWORD.as_bytes(), version).unwrap();
+        repo
+    }
+
+    /// An empty repository, as both make it, but for its key, which costs nothing to open (scrypt with N = 16): of most tests that
+    /// is what took the time.
+    pub fn empty(program: &Path, version: Version) -> Self {
+        let (config, key) = match version {
+            Version::V1 => (&include_bytes!("../fixtures/v1/config")[..], &include_bytes!("../fixtures/v1/key")[..]),
+            Version::V2 => (&include_bytes!("../fixtures/v2/config")[..], &include_bytes!("../fixtures/v2/key")[..]),
+        };
+        let repo = Self::new(program);
+        let storage = repo.storage();
+        storage.write(&format!("keys/{}", Id::of(key)), key.into()).unwrap();
+        storage.write("config", config.into()).unwrap();
         repo
     }
 
