@@ -32,9 +32,10 @@ use crate::telemetry::volsync::{Neighbour, VolSync};
 /// Objects worked on at the same time, for each kind. A pass waits for the API server nearly all of its time.
 const CONCURRENCY: u16 = 50;
 
-/// How long passes that are under way have to end, of the 30 s that Kubernetes gives a pod. One takes well under a second. A controller
-/// that is told to stop before it knows its objects never ends by itself (kube's waits for a list that is not read any more).
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long passes that are under way have to end, of the 30 s that Kubernetes gives a pod. One takes well under a second; one that is cut
+/// short is gone on with by the next instance, which waits for the end of this one. A controller that is told to stop before it knows its
+/// objects never ends by itself (kube's waits for a list that is not read any more).
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
