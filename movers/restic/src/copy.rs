@@ -57,8 +57,8 @@ const BATCH: u64 = 1 << 30;
 /// Copies snapshots, oldest first.
 ///
 /// # Errors
-/// Those of both stores, and [`Error::Damaged`] if something that a snapshot needs is not there or not whole: that snapshot and
-/// those after it are not copied then.
+/// Those of both stores, and [`Error::Damaged`] if something that a snapshot needs is not there or not whole: it, those that were to be
+/// brought together with it, and those after it are not copied then.
 pub fn copy(from: &Repository, to: &Repository, options: &CopyOptions, monitor: &dyn Monitor) -> Result<Copied, Error> {
     monitor.phase(Phase::Connecting);
     let _source_lock = Held::acquire(from, &options.holder, Mode::Shared)?;

@@ -7,15 +7,19 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use doppel_restic::backup::BackedUp;
 use doppel_restic::format::config::Version;
 use doppel_restic::prune::{PruneOptions, prune};
 use doppel_restic::repository::Repository;
 use doppel_restic::repository::cache::Cache;
+use doppel_storage::folder::Folder;
+use serde_json::json;
+use support::forge::{Forge, node};
 use support::tree::{assert_same, make, noise};
 use support::{
-    Repo, holder, is_root, restic_program, restics, restore_from, restore_options, restored, text, try_backup,
+    PASSWORD, Repo, holder, is_root, restic_program, restics, restore_from, restore_options, restored, text, try_backup,
 };
 use tempfile::TempDir;
 
@@ -210,4 +214,21 @@ fn a_cache_of_a_later_layout_is_left_alone() {
     fs::write(cache.path().join(&id).join("version"), "").unwrap();
     Cache::open(cache.path(), &id).unwrap();
     assert_eq!(fs::read_to_string(cache.path().join(&id).join("version")).unwrap(), "1");
+}
+
+#[test]
+fn an_index_that_is_wrong_about_one_blob_hides_no_tree_of_its_pack() {
+    let mut forge = Forge::new();
+    let data = forge.blob("data", b"text").id;
+    let root = forge.tree(&[node("f", "file", json!({"content": [data], "size": 4}))]);
+    let folder = forge.finish(&root, |blobs| blobs[0].offset = 1 << 19);
+    let (cache, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Out of the store, and then out of the cache.
+    for _ in 0..2 {
+        let repository = Repository::open(Arc::new(Folder::new(folder.path())), PASSWORD.as_bytes()).unwrap();
+        let own = Cache::open(cache.path(), repository.id()).unwrap();
+        let done = restored(restore_from(&repository.cached_in(own), to.path(), &restore_options()).unwrap());
+        let left_out: Vec<&str> = done.left_out.first.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(left_out, ["f"], "{:?}", done.left_out);
+    }
 }

@@ -121,8 +121,8 @@ impl<'r> TreeReader<'r> {
         let end = offset.saturating_add(PART).max(blob_end).min(pack.end);
         let read = self.repository.read_tree_part(&pack, offset, end.saturating_sub(offset) as usize);
         let (offset, bytes) = match read {
-            // What else the index says of the pack may be wrong.
-            Err(Error::Storage(error)) if error.kind == Kind::Truncated => {
+            // What else the index says of the pack may be wrong. A store says that it ends before, and so does who has all of it.
+            Err(error) if ends_before(&error) => {
                 let bytes = self.repository.read_tree_part(&pack, entry.offset, entry.length as usize)?;
                 (entry.offset, bytes)
             }
@@ -137,6 +137,10 @@ impl<'r> TreeReader<'r> {
         self.parts.push(part);
         found
     }
+}
+
+fn ends_before(error: &Error) -> bool {
+    matches!(error, Error::Damaged { .. }) || matches!(error, Error::Storage(error) if error.kind == Kind::Truncated)
 }
 
 impl Iterator for Nodes {
