@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::permissions;
 
@@ -146,18 +147,13 @@ fn walk(root: &Path, dir: &Path, all: &mut BTreeMap<PathBuf, String>) {
         }
         if metadata.is_file() {
             let content = fs::read(&path).unwrap();
-            write!(line, " {} bytes {:016x}", content.len(), hash(&content)).unwrap();
+            write!(line, " {} bytes {:016x}", content.len(), xxh3_64(&content)).unwrap();
         }
         all.insert(relative, line);
         if metadata.is_dir() {
             walk(root, &path, all);
         }
     }
-}
-
-/// FNV-1a: enough to tell one content from another.
-fn hash(content: &[u8]) -> u64 {
-    content.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[track_caller]

@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use doppel_restic::format::id::Id;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 
 use super::is_root;
@@ -103,7 +104,7 @@ fn walk(root: &Path, folder: &Path, firsts: &mut BTreeMap<u64, String>, found: &
         let metadata = fs::symlink_metadata(&path).unwrap();
         let kind = metadata.file_type();
         let content = if kind.is_file() {
-            hash(&fs::read(&path).unwrap())
+            Id::of(&fs::read(&path).unwrap()).to_string()
         } else if kind.is_symlink() {
             fs::read_link(&path).unwrap().into_os_string().into_vec().escape_ascii().to_string()
         } else {
@@ -141,12 +142,6 @@ fn xattrs(path: &Path) -> String {
     }
     all.sort();
     all.join(",")
-}
-
-/// FNV-1a is enough to tell two contents apart that nobody made alike on purpose.
-fn hash(content: &[u8]) -> String {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    format!("{:016x}", content.iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 pub fn assert_same(expected: &Path, found: &Path) {

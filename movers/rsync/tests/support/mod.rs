@@ -25,6 +25,7 @@ use doppel_rsync::push::{Connection, PushOptions, Pushed, push};
 use doppel_rsync::serve::{Modules, Served, serve};
 use doppel_volume::monitor::Silent;
 use doppel_volume::tree::Tree;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A test that waits longer than this for a peer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ fn walk(root: &Path, relative: &Path, entries: &mut BTreeMap<String, String>, in
     let name = relative.as_os_str().as_bytes().escape_ascii().to_string();
     let file_type = metadata.file_type();
     let content = if file_type.is_file() {
-        format!("file {} {:016x}", metadata.len(), fnv(&std::fs::read(&path).unwrap()))
+        format!("file {} {:016x}", metadata.len(), xxh3_64(&std::fs::read(&path).unwrap()))
     } else if file_type.is_symlink() {
         format!("link {}", std::fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii())
     } else if file_type.is_dir() {
@@ -90,7 +91,7 @@ fn attributes(path: &Path) -> String {
     let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
     let mut names: Vec<&[u8]> = names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
-    names.iter().map(|name| format!(" {}={:016x}", name.escape_ascii(), fnv(&xattr(path, name).unwrap()))).collect()
+    names.iter().map(|name| format!(" {}={:016x}", name.escape_ascii(), xxh3_64(&xattr(path, name).unwrap()))).collect()
 }
 
 /// An extended attribute of the entry itself.
@@ -171,10 +172,6 @@ fn describe_times(root: &Path) -> Vec<(PathBuf, i64, i64)> {
             (root.join(path), metadata.mtime(), metadata.mtime_nsec())
         })
         .to_vec()
-}
-
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Fails with the entries that differ.
