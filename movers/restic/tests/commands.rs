@@ -1,12 +1,10 @@
-//! What commands do when there is no repository, another password, a lock, or nothing to restore.
+//! What commands do when there is no repository, another password, a lock, nothing to restore, or nothing new.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
 
 mod support;
 
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -21,7 +19,7 @@ use doppel_restic::restore::{Others, RestoreOptions, Restored};
 use doppel_restic::snapshots::{Filter, Which, snapshots};
 use doppel_storage::folder::Folder;
 use support::storage::{Dying, Waiting};
-use support::tree::{assert_same, make, noise};
+use support::tree::{assert_same, make, make_odd_link, noise};
 use support::{PASSWORD, Repo, holder, restic_program, restore_from, restore_options, restored, try_backup};
 
 fn prune_options() -> PruneOptions {
@@ -118,45 +116,39 @@ fn what_the_snapshot_has_not_is_deleted_only_when_asked_for() {
 }
 
 #[test]
-fn a_lock_of_restic_is_honoured() {
-    let repo = Repo::empty(&restic_program(), Version::V2);
+fn what_has_not_changed_is_not_read_again() {
     let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("f"), "x").unwrap();
-    let mut reading = repo.command(&["backup", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    while repo.files("locks").is_empty() {
-        std::thread::yield_now();
-    }
-    // A prune must wait, a backup need not.
-    let refused = prune(&repo.open(), &prune_options());
-    assert!(matches!(&refused, Err(Error::Locked(by)) if by.as_str().contains("locked by process")), "{refused:?}");
-    repo.backup(tree.path());
-    reading.stdin.take().unwrap().write_all(b"content").unwrap();
-    assert!(reading.wait().unwrap().success());
-    prune(&repo.open(), &prune_options()).unwrap();
+    make(tree.path());
+    let repo = Repo::empty(&restic_program(), Version::V2);
+    let first = repo.backup(tree.path());
+    let files = first.counts.total_files_processed;
+    assert_eq!((first.counts.files_new, first.counts.files_unmodified), (files, 0));
+    let second = repo.backup(tree.path());
+    assert_eq!((second.counts.files_unmodified, second.counts.tree_blobs), (files, 0), "{second:?}");
+    assert_eq!(second.snapshot.snapshot.parent, Some(first.snapshot.id));
+    assert_eq!(second.snapshot.snapshot.tree, first.snapshot.snapshot.tree);
+    fs::write(tree.path().join("dir/text"), noise(1_000_000, 5)).unwrap();
+    fs::write(tree.path().join("new"), "new").unwrap();
+    let third = repo.backup(tree.path());
+    let counts = third.counts;
+    assert_eq!((counts.files_new, counts.files_changed, counts.files_unmodified), (1, 1, files - 1), "{counts:?}");
     repo.check();
 }
 
 #[test]
-fn a_lock_of_ours_is_honoured_by_restic() {
+fn what_is_there_is_not_restored_again() {
     let repo = Repo::empty(&restic_program(), Version::V2);
-    let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("f"), "x").unwrap();
-    let ((waits, waiting), (go_on, goes_on)) = (channel(), channel());
-    let storage = Arc::new(Waiting::new(Folder::new(repo.folder.path()), waits, goes_on));
-    let repository = Repository::open(storage, PASSWORD.as_bytes()).unwrap();
-    std::thread::scope(|scope| {
-        let backup = scope.spawn(|| try_backup(&repository, tree.path()));
-        waiting.recv().unwrap();
-        let refused = repo.command(&["prune"]).output().unwrap();
-        assert!(!refused.status.success());
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(said.contains("already locked"), "{said}");
-        repo.restic(&["snapshots"]);
-        go_on.send(()).unwrap();
-        backup.join().unwrap().unwrap();
-    });
-    repo.restic(&["prune"]);
-    repo.check();
+    let (tree, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make(tree.path());
+    make_odd_link(tree.path());
+    repo.backup(tree.path());
+    let done = repo.restore(to.path());
+    assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
+    assert_same(tree.path(), to.path());
+    // Nothing is written again but what has other names.
+    let again = repo.restore(to.path());
+    assert_eq!((again.files_written, again.files), (2, done.files), "{again:?}");
+    assert_same(tree.path(), to.path());
 }
 
 #[test]

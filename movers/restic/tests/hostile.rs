@@ -232,7 +232,7 @@ fn contents_that_are_not_as_long_as_they_say_are_not_written() {
 
 #[test]
 fn places_that_no_blob_can_have_are_refused() {
-    let beyond = "ends too early";
+    let beyond = " were to be read from byte ";
     let absurd = "index/";
     type Change = fn(&mut support::forge::Blob);
     let cases: [(&str, Change, &str); 8] = [
