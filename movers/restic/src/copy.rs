@@ -15,8 +15,8 @@ use crate::format::blob::BlobKind;
 use crate::format::compress::{Codec, Compression};
 use crate::format::id::Id;
 use crate::format::snapshot::Snapshot;
-use crate::repository::blobs::{BlobReader, runs};
-use crate::repository::index::{Entry, Index, Marks};
+use crate::repository::blobs::{BlobReader, Place};
+use crate::repository::index::{Index, Marks};
 use crate::repository::lock::{Held, Holder, Mode};
 use crate::repository::used::Used;
 use crate::repository::writer::{self, LARGEST_PACK, Packing, SMALLEST_PACK, Writer};
@@ -117,7 +117,7 @@ struct Copy<'c> {
 
 impl Copy<'_> {
     /// Blobs that are needed, that the destination has not, and that were not brought yet.
-    fn missing(&self, used: &Marks, brought: &mut Marks) -> Vec<(BlobKind, Entry)> {
+    fn missing(&self, used: &Marks, brought: &mut Marks) -> Vec<Place> {
         let mut missing = Vec::new();
         for kind in [BlobKind::Data, BlobKind::Tree] {
             for (number, entry) in self.source.entries(kind).iter().enumerate() {
@@ -133,7 +133,7 @@ impl Copy<'_> {
     }
 
     /// Copies blobs in the order in which they are in packs; returns when an index names all of them.
-    fn bring(&self, mut needed: Vec<(BlobKind, Entry)>) -> Result<writer::Added, Error> {
+    fn bring(&self, mut needed: Vec<Place>) -> Result<writer::Added, Error> {
         let pack_size = self.options.pack_size.clamp(SMALLEST_PACK, LARGEST_PACK);
         let packing = Packing { compression: self.options.compression, pack_size };
         needed.sort_unstable_by_key(|(_, entry)| (entry.pack, entry.offset));
@@ -141,17 +141,15 @@ impl Copy<'_> {
         Ok(added)
     }
 
-    fn bring_all(&self, needed: &[(BlobKind, Entry)], writer: &Writer<'_>) -> Result<(), Error> {
+    fn bring_all(&self, needed: &[Place], writer: &Writer<'_>) -> Result<(), Error> {
         let mut codec = Codec::new(self.options.compression)?;
         let mut blobs = BlobReader::new(self.from, self.source)?;
-        for run in runs(needed) {
-            blobs.read_run(run, |kind, content| {
-                writer.save(kind, content, &mut codec)?;
-                self.monitor.done(1, content.len() as u64);
-                Ok(())
-            })?;
-        }
-        Ok(())
+        blobs.read_all(needed, |(kind, _), content| {
+            let content = content?;
+            writer.save(*kind, &content, &mut codec)?;
+            self.monitor.done(1, content.len() as u64);
+            Ok(())
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use doppel_storage::{Kind, Storage};
+use doppel_storage::{Kind, Part, Storage};
 use jiff::Timestamp;
 
 use crate::error::Error;
@@ -269,6 +269,12 @@ impl Repository {
     pub(crate) fn read_part(&self, pack: &Id, offset: u32, length: usize) -> Result<Bytes, Error> {
         self.go_on()?;
         Ok(self.storage.read_range(&Folder::Data.file(pack), offset.into(), length)?)
+    }
+
+    /// Parts of packs, several at a time, each with what became of it.
+    pub(crate) fn read_parts(&self, parts: &[Part]) -> Result<Vec<Result<Bytes, doppel_storage::Error>>, Error> {
+        self.go_on()?;
+        Ok(self.storage.read_ranges(parts))
     }
 
     /// A part of a pack with trees, which nobody has compared with anything yet. With a cache all of the pack is fetched, as

@@ -80,6 +80,17 @@ pub struct Object {
     pub size: u64,
 }
 
+/// A part of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The object's name.
+    pub name: String,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub length: usize,
+}
+
 /// Where objects are kept. Names have `/` between their parts, none at the ends, and no part `.` or `..`.
 ///
 /// All of these block, and are called from several threads at once. A failure that may pass was tried again before it is
@@ -96,6 +107,12 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// [`Kind::Truncated`] if the object ends before that.
     fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Error>;
+
+    /// Several parts of objects, each as [`Storage::read_range`] would have it and in their order. A store that is far away is asked
+    /// for several at a time.
+    fn read_ranges(&self, parts: &[Part]) -> Vec<Result<Bytes, Error>> {
+        parts.iter().map(|part| self.read_range(&part.name, part.offset, part.length)).collect()
+    }
 
     /// Keeps `content` under `name`: afterwards it is there whole, or not at all. What was there under that name is replaced.
     ///

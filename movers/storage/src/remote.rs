@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::location::Proxies;
-use crate::{Error, Kind, Object, Storage};
+use crate::{Error, Kind, Object, Part, Storage};
 
 /// One attempt at a service.
 pub(crate) trait Service: Send + Sync {
@@ -120,22 +121,28 @@ impl<S: Service> Remote<S> {
     }
 
     fn run<T>(&self, operation: String, attempt: impl AsyncFnMut() -> Result<T, Failed>) -> Result<T, Error> {
-        self.runtime.block_on(async {
-            // Nobody closes the semaphore.
-            let _place = self.places.acquire().await;
-            let worked_before = self.answered.load(Ordering::Relaxed);
-            let patience = if worked_before { self.manners.patience } else { self.manners.first_patience };
-            let (begin, mut last) = (Instant::now(), None);
-            let failed = tokio::select! {
-                done = self.attempts(&operation, attempt, &mut last) => match done {
-                    Ok(value) => return Ok(value),
-                    Err(failed) => failed,
-                },
-                () = tokio::time::sleep(patience) => gave_up(last, begin),
-                () = self.manners.haste.over() => gave_up(last, begin),
-            };
-            Err(Error::new(failed.kind, operation, failed.why))
-        })
+        self.runtime.block_on(self.operate(operation, attempt))
+    }
+
+    async fn operate<T>(&self, operation: String, attempt: impl AsyncFnMut() -> Result<T, Failed>) -> Result<T, Error> {
+        // Nobody closes the semaphore.
+        let _place = self.places.acquire().await;
+        let worked_before = self.answered.load(Ordering::Relaxed);
+        let patience = if worked_before { self.manners.patience } else { self.manners.first_patience };
+        let (begin, mut last) = (Instant::now(), None);
+        let failed = tokio::select! {
+            done = self.attempts(&operation, attempt, &mut last) => match done {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            },
+            () = tokio::time::sleep(patience) => gave_up(last, begin),
+            () = self.manners.haste.over() => gave_up(last, begin),
+        };
+        Err(Error::new(failed.kind, operation, failed.why))
+    }
+
+    async fn read_part(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Error> {
+        self.operate(format!("reading {name}"), async || self.service.read_range(name, offset, length).await).await
     }
 
     /// Tries until it has worked, or trying is of no use.
@@ -179,7 +186,11 @@ impl<S: Service> Storage for Remote<S> {
     }
 
     fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Error> {
-        self.run(format!("reading {name}"), async || self.service.read_range(name, offset, length).await)
+        self.runtime.block_on(self.read_part(name, offset, length))
+    }
+
+    fn read_ranges(&self, parts: &[Part]) -> Vec<Result<Bytes, Error>> {
+        self.runtime.block_on(join_all(parts.iter().map(|part| self.read_part(&part.name, part.offset, part.length))))
     }
 
     fn write(&self, name: &str, content: Bytes) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! Addresses never get into a text: those of Azure have signatures in them.
 
 use std::error::Error as StdError;
+use std::future::ready;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::stream::{self, Stream};
 use http::{Request, Response};
 use opendal::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use reqwest::redirect::Policy;
@@ -18,6 +19,7 @@ use reqwest::{NoProxy, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
 use crate::location::Proxies;
@@ -67,7 +69,7 @@ impl Web {
     }
 
     /// Sends a request, and returns once the answer begins.
-    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<reqwest::Response, Failed> {
+    async fn send(&self, request: Request<Bytes>) -> Result<reqwest::Response, Failed> {
         let length = u32::try_from(request.body().len()).unwrap_or(u32::MAX);
         let patience = SILENCE + Duration::from_secs(u64::from(length / SLOWEST));
         let request = reqwest::Request::try_from(request.map(reqwest::Body::from));
@@ -82,15 +84,25 @@ impl Web {
         Ok(answer)
     }
 
-    /// Sends a request, and returns the whole answer.
+    /// Sends a request, and returns the whole answer. The runtime's own threads wait for its parts: to wake up the caller for each
+    /// of them costs more than all else.
     pub(crate) async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failed> {
+        let mut exchanges = JoinSet::new();
+        let web = self.clone();
+        exchanges.spawn(async move { web.exchange_here(request).await });
+        let exchanged = exchanges.join_next().await.and_then(Result::ok);
+        exchanged.unwrap_or_else(|| Err(Failed::lasting(Kind::Other, "the request was given up")))
+    }
+
+    async fn exchange_here(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failed> {
         let head = request.method() == http::Method::HEAD;
         let answer = self.send(request).await?;
         let length = answer.content_length().filter(|_| !head);
         let mut parts = Response::new(Bytes::new());
         *parts.status_mut() = answer.status();
+        *parts.version_mut() = answer.version();
         *parts.headers_mut() = answer.headers().clone();
-        let mut content = Vec::new();
+        let mut content = Vec::with_capacity(length.and_then(|length| length.try_into().ok()).unwrap_or_default());
         let mut body = Guarded::new(answer);
         while let Some(part) = std::future::poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
             content.extend_from_slice(&part?);
@@ -104,16 +116,11 @@ impl Web {
 
 impl HttpTransport for Web {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        let head = request.method() == http::Method::HEAD;
-        let answer = self.send(request.map(|body| body.to_bytes())).await.map_err(opendals)?;
-        let mut response = Response::builder().status(answer.status()).version(answer.version());
-        if let Some(headers) = response.headers_mut() {
-            headers.clone_from(answer.headers());
-        }
-        let length = answer.content_length().filter(|_| !head);
-        let body = futures_util::StreamExt::map(Guarded::new(answer), |part| part.map(Buffer::from).map_err(opendals));
-        let response = response.body(HttpBody::new(body, length));
-        response.map_err(|error| opendal::Error::new(ErrorKind::Unexpected, error.to_string()))
+        let answer = self.exchange(request.map(|body| body.to_bytes())).await.map_err(opendals)?;
+        Ok(answer.map(|body| {
+            let length = body.len() as u64;
+            HttpBody::new(stream::once(ready(Ok(Buffer::from(body)))), Some(length))
+        }))
     }
 }
 

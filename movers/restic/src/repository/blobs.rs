@@ -1,12 +1,15 @@
-//! Reading blobs one by one or in runs: what is damaged in one pack is taken from another, if the repository has it twice.
+//! Reading blobs one by one, or many in the order in which they are in packs: those that lie close together at once, and several such
+//! parts at a time. What is damaged in one pack is taken from another, if the repository has it twice.
+
+use doppel_storage::Part;
 
 use crate::error::Error;
 use crate::format::blob::BlobKind;
 use crate::format::compress::{Codec, Compression};
 use crate::format::id::Id;
-use crate::repository::Repository;
 use crate::repository::index::{Entry, Index};
 use crate::repository::load::open_blob;
+use crate::repository::{Folder, Repository};
 
 /// Reads blobs.
 pub(crate) struct BlobReader<'r> {
@@ -15,10 +18,15 @@ pub(crate) struct BlobReader<'r> {
     codec: Codec,
 }
 
-/// What is read at once, at most; a larger blob is read alone.
-const RUN: u32 = 16 << 20;
+/// A blob, and where it is.
+pub(crate) type Place = (BlobKind, Entry);
+
+/// What is read with one request, at most; a larger blob is read alone.
+const RUN: u32 = 4 << 20;
 /// Bytes between two blobs that are read rather than to ask twice.
 const GAP: u32 = 128 << 10;
+/// What is read, and in memory, at a time; a run more goes beyond it.
+const AT_A_TIME: usize = 16 << 20;
 
 impl<'r> BlobReader<'r> {
     pub(crate) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
@@ -33,7 +41,7 @@ impl<'r> BlobReader<'r> {
         for entry in places.iter().take_while(|entry| entry.id == *id) {
             match self.read_at(kind, entry) {
                 Ok(content) => return Ok(content),
-                Err(error) if error.is_unreachable() || matches!(error, Error::Stopped) => return Err(error),
+                Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => last = error,
             }
         }
@@ -46,45 +54,86 @@ impl<'r> BlobReader<'r> {
         open_blob(self.repository, &mut self.codec, &entry.blob(kind), &mut sealed)
     }
 
-    /// Hands the contents of blobs that lie close together to `each`.
-    pub(crate) fn read_run(
+    /// Hands the content of each of these blobs to `each`, or why it cannot be had from anywhere. They are in the order of their
+    /// places.
+    ///
+    /// # Errors
+    /// What `each` returns, and what the next blob would meet with, too.
+    pub(crate) fn read_all(
         &mut self,
-        run: &[(BlobKind, Entry)],
-        mut each: impl FnMut(BlobKind, &[u8]) -> Result<(), Error>,
+        places: &[Place],
+        mut each: impl FnMut(&Place, Result<Vec<u8>, Error>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return Ok(()) };
-        let pack = self.index.pack(first.pack).id;
-        let len = end(last).saturating_sub(first.offset) as usize;
-        let read = self.repository.read_part(&pack, first.offset, len).map(Vec::from);
-        let mut bytes = match read {
-            Err(error) if error.is_unreachable() || matches!(error, Error::Stopped) => return Err(error),
-            // Each of them is looked for alone, and elsewhere.
-            Err(_) => Vec::new(),
-            Ok(bytes) => bytes,
-        };
-        for (kind, entry) in run {
-            let start = (entry.offset - first.offset) as usize;
-            let sealed = bytes.get_mut(start..start + entry.length as usize);
-            let opened = sealed.map(|sealed| open_blob(self.repository, &mut self.codec, &entry.blob(*kind), sealed));
-            let content = match opened {
-                Some(Ok(content)) => content,
-                Some(Err(_)) | None => self.read(*kind, &entry.id)?,
-            };
-            each(*kind, &content)?;
+        let mut runs = runs(places).peekable();
+        while let Some(first) = runs.next() {
+            let (mut at_once, mut bytes) = (vec![first], length(first));
+            while let Some(run) = runs.next_if(|_| bytes < AT_A_TIME) {
+                bytes += length(run);
+                at_once.push(run);
+            }
+            self.read_runs(&at_once, &mut each)?;
         }
         Ok(())
     }
+
+    fn read_runs(
+        &mut self,
+        runs: &[&[Place]],
+        each: &mut impl FnMut(&Place, Result<Vec<u8>, Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let parts: Vec<Part> = runs.iter().filter_map(|run| self.part(run)).collect();
+        for (run, read) in runs.iter().zip(self.repository.read_parts(&parts)?) {
+            let mut bytes = match read.map_err(Error::from) {
+                Err(error) if is_fatal(&error) => return Err(error),
+                // Each of them is looked for alone, and elsewhere.
+                Err(_) => Vec::new(),
+                Ok(bytes) => Vec::from(bytes),
+            };
+            let begin = run.first().map_or(0, |(_, first)| first.offset);
+            for place @ (kind, entry) in *run {
+                let start = (entry.offset - begin) as usize;
+                let sealed = bytes.get_mut(start..start + entry.length as usize);
+                let opened =
+                    sealed.map(|sealed| open_blob(self.repository, &mut self.codec, &entry.blob(*kind), sealed));
+                let content = match opened {
+                    Some(Ok(content)) => Ok(content),
+                    Some(Err(_)) | None => self.read(*kind, &entry.id),
+                };
+                match content {
+                    Err(error) if is_fatal(&error) => return Err(error),
+                    content => each(place, content)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, run: &[Place]) -> Option<Part> {
+        let (_, first) = run.first()?;
+        let name = Folder::Data.file(&self.index.pack(first.pack).id);
+        Some(Part { name, offset: first.offset.into(), length: length(run) })
+    }
+}
+
+/// Whether the next blob will fare no better.
+fn is_fatal(error: &Error) -> bool {
+    error.is_unreachable() || matches!(error, Error::Stopped)
 }
 
 fn end(entry: &Entry) -> u32 {
     entry.offset.saturating_add(entry.length)
 }
 
-/// Blobs that are read at once, of blobs in the order of their places.
-pub(crate) fn runs(mut rest: &[(BlobKind, Entry)]) -> impl Iterator<Item = &[(BlobKind, Entry)]> {
+fn length(run: &[Place]) -> usize {
+    let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return 0 };
+    end(last).saturating_sub(first.offset) as usize
+}
+
+/// Blobs that are read with one request, of blobs in the order of their places.
+fn runs(mut rest: &[Place]) -> impl Iterator<Item = &[Place]> {
     std::iter::from_fn(move || {
         let (_, first) = rest.first()?;
-        let is_next = |pair: &&[(BlobKind, Entry)]| match pair {
+        let is_next = |pair: &&[Place]| match pair {
             [(_, a), (_, b)] => {
                 let is_near = b.offset.saturating_sub(end(a)) <= GAP;
                 a.pack == b.pack && is_near && end(b).saturating_sub(first.offset) <= RUN
