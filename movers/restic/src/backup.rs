@@ -9,6 +9,7 @@ mod content;
 mod directory;
 mod entries;
 mod node;
+mod packed;
 mod scan;
 
 use std::num::NonZero;
@@ -148,8 +149,8 @@ struct Read {
 
 /// Each thread that reads files holds 9 MiB, each that takes chunks twice 8; more threads than this wait for the store.
 const MOST_THREADS: usize = 4;
-/// Files that wait to be read: names and metadata only.
-const FILES: usize = 256;
+/// Batches of files that wait to be read: names and metadata only.
+const BATCHES: usize = 8;
 
 fn read_tree(
     tree: &Tree,
@@ -159,7 +160,7 @@ fn read_tree(
 ) -> Result<Read, Error> {
     reader.monitor.phase(Phase::Transferring);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let (to_read, files) = sync_channel(FILES);
+    let (to_read, files) = sync_channel(BATCHES);
     let (to_save, chunks) = sync_channel(1);
     let (files, chunks) = (&Mutex::new(files), &Mutex::new(chunks));
     let scanned = std::thread::scope(|scope| {

@@ -22,6 +22,7 @@ pub mod look;
 pub mod prune;
 pub mod repository;
 pub mod restore;
+mod room;
 pub mod snapshots;
 pub mod stats;
 mod walk;

@@ -103,13 +103,15 @@ impl<'b> Files<'b> {
         })
     }
 
-    pub(super) fn run(&mut self, files: &Mutex<Receiver<File>>) -> Result<(), Error> {
+    pub(super) fn run(&mut self, batches: &Mutex<Receiver<Vec<File>>>) -> Result<(), Error> {
         loop {
-            let next = lock(files).recv();
-            let Ok(file) = next else { return Ok(()) };
-            // After a failure the queue is emptied, so that nobody waits for it.
-            if self.reader.go_on().is_ok() {
-                self.reader.keep(self.save(file));
+            let next = lock(batches).recv();
+            let Ok(batch) = next else { return Ok(()) };
+            for file in batch {
+                // After a failure the queue is emptied, so that nobody waits for it.
+                if self.reader.go_on().is_ok() {
+                    self.reader.keep(self.save(file));
+                }
             }
         }
     }

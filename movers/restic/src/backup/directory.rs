@@ -85,7 +85,7 @@ impl Directory {
     fn write(&self, mut entries: Entries, reader: &Reader<'_>, codec: &mut Codec) -> Result<Id, Error> {
         let id = match entries.few() {
             Some(nodes) => reader.writer.save(BlobKind::Tree, tree::encode(&nodes).as_bytes(), codec)?.id,
-            None => reader.writer.save_long_tree(|pass, out| entries.write(pass, codec, out))?,
+            None => reader.writer.save_long_tree(entries.packed_len(), |pass, out| entries.write(pass, codec, out))?,
         };
         if self.parent.is_some() {
             reader.monitor.done(1, 0);

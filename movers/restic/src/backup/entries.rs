@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
+use crate::backup::packed::{Group, PackedEntries};
 use crate::error::Error;
 use crate::format::compress::Codec;
-use crate::format::tree::{self, Node, TreeText};
+use crate::format::tree::{Node, TreeText};
 use crate::repository::writer::Pass;
 
 /// The entries of a directory. Those that are no directories come in the order of their names, as the walk has them;
@@ -13,20 +14,14 @@ use crate::repository::writer::Pass;
 #[derive(Default)]
 pub(super) struct Entries {
     blocks: VecDeque<Block>,
+    packed: PackedEntries,
     directories: Vec<Node>,
 }
 
 /// So many entries, one after the other.
 enum Block {
     Open { nodes: Vec<Option<Node>>, missing: usize },
-    Packed(Packed),
-}
-
-/// The tree of some of the entries.
-struct Packed {
-    bytes: Vec<u8>,
-    /// Bytes of its text; None if it did not become shorter.
-    len: Option<usize>,
+    Packed(Group),
 }
 
 /// Entries of a block: 2 MiB while it is open. Only a directory with more takes the time to compress and to read again.
@@ -39,19 +34,24 @@ impl Entries {
             self.blocks.push_back(Block::Open { nodes: Vec::new(), missing: 0 });
         }
         let before = (self.blocks.len() - 1) * BLOCK;
-        self.blocks.back_mut().map_or(before, |block| before + block.push(node, codec))
+        self.blocks.back_mut().map_or(before, |block| before + block.push(node, &mut self.packed, codec))
     }
 
     /// Completes an entry; without a node it is left out.
     pub(super) fn complete(&mut self, number: usize, node: Option<Node>, codec: &mut Codec) {
         if let Some(block) = self.blocks.get_mut(number / BLOCK) {
-            block.complete(number % BLOCK, node, codec);
+            block.complete(number % BLOCK, node, &mut self.packed, codec);
         }
     }
 
     /// Adds a directory, which is complete.
     pub(super) fn push_directory(&mut self, node: Node) {
         self.directories.push(node);
+    }
+
+    /// Bytes that those take that are compressed.
+    pub(super) fn packed_len(&self) -> usize {
+        self.packed.len()
     }
 
     /// All of them in the order of their names, if they are few.
@@ -73,7 +73,7 @@ impl Entries {
         let mut text = TreeText::default();
         let mut directories = self.directories.as_slice();
         for block in &mut self.blocks {
-            let nodes = block.nodes(pass, codec)?;
+            let nodes = block.nodes(pass, &mut self.packed, codec)?;
             let last = nodes.last().map(|node| node.name.as_slice()).unwrap_or_default();
             let (between, rest) = directories.split_at(directories.partition_point(|node| node.name.as_slice() < last));
             let mut all: Vec<&Node> = nodes.iter().chain(between).collect();
@@ -96,59 +96,37 @@ impl Block {
     }
 
     /// Its number within the block.
-    fn push(&mut self, node: Option<Node>, codec: &mut Codec) -> usize {
+    fn push(&mut self, node: Option<Node>, packed: &mut PackedEntries, codec: &mut Codec) -> usize {
         let Self::Open { nodes, missing } = self else { return BLOCK };
         *missing += usize::from(node.is_none());
         nodes.push(node);
         let number = nodes.len() - 1;
-        self.pack_if_whole(codec);
+        self.pack_if_whole(packed, codec);
         number
     }
 
-    fn complete(&mut self, number: usize, node: Option<Node>, codec: &mut Codec) {
+    fn complete(&mut self, number: usize, node: Option<Node>, packed: &mut PackedEntries, codec: &mut Codec) {
         let Self::Open { nodes, missing } = self else { return };
         if let Some(place) = nodes.get_mut(number) {
             *place = node;
             *missing -= 1;
         }
-        self.pack_if_whole(codec);
+        self.pack_if_whole(packed, codec);
     }
 
-    fn pack_if_whole(&mut self, codec: &mut Codec) {
+    fn pack_if_whole(&mut self, packed: &mut PackedEntries, codec: &mut Codec) {
         if let Self::Open { nodes, missing: 0 } = self
             && nodes.len() == BLOCK
         {
-            *self = Self::Packed(Packed::new(&std::mem::take(nodes), codec));
+            *self = Self::Packed(packed.add(&std::mem::take(nodes), codec));
         }
     }
 
-    fn nodes(&mut self, pass: Pass, codec: &mut Codec) -> Result<Vec<Node>, Error> {
+    fn nodes(&mut self, pass: Pass, packed: &mut PackedEntries, codec: &mut Codec) -> Result<Vec<Node>, Error> {
         if let Self::Open { nodes, missing: _ } = self {
-            *self = Self::Packed(Packed::new(&std::mem::take(nodes), codec));
+            *self = Self::Packed(packed.add(&std::mem::take(nodes), codec));
         }
-        let Self::Packed(packed) = self else { return Ok(Vec::new()) };
-        let nodes = packed.nodes(codec)?;
-        if pass == Pass::Last {
-            packed.bytes = Vec::new();
-        }
-        Ok(nodes)
-    }
-}
-
-impl Packed {
-    fn new(nodes: &[Option<Node>], codec: &mut Codec) -> Self {
-        let text = tree::encode(nodes.iter().flatten());
-        match codec.compress(text.as_bytes()) {
-            Some(bytes) => Self { bytes, len: Some(text.len()) },
-            None => Self { bytes: text.into(), len: None },
-        }
-    }
-
-    fn nodes(&self, codec: &mut Codec) -> Result<Vec<Node>, Error> {
-        let nodes = match self.len {
-            Some(len) => codec.expand(&self.bytes, len).and_then(|text| tree::decode(&text)),
-            None => tree::decode(&self.bytes),
-        };
-        nodes.map_err(Error::from)
+        let Self::Packed(group) = self else { return Ok(Vec::new()) };
+        packed.nodes(*group, pass, codec)
     }
 }

@@ -28,11 +28,18 @@ pub(super) struct Scan<'b> {
     tree: &'b Tree,
     reader: &'b Reader<'b>,
     trees: TreeReader<'b>,
-    files: SyncSender<File>,
+    files: SyncSender<Vec<File>>,
+    batch: Vec<File>,
+    batch_bytes: u64,
     codec: Codec,
     xattrs: XattrReader,
     levels: Vec<Level>,
 }
+
+/// Files that one thread reads, one after the other.
+const BATCH: usize = 32;
+/// Bytes of their content: large ones are not to wait for each other.
+const BATCH_BYTES: u64 = 1 << 20;
 
 struct Level {
     number: DirectoryNumber,
@@ -45,11 +52,12 @@ impl<'b> Scan<'b> {
         tree: &'b Tree,
         reader: &'b Reader<'b>,
         (repository, index): (&'b Repository, &'b Index),
-        files: SyncSender<File>,
+        files: SyncSender<Vec<File>>,
     ) -> Result<Self, Error> {
         let trees = TreeReader::new(repository, index)?;
         let codec = reader.codec()?;
-        Ok(Self { tree, reader, trees, files, codec, xattrs: XattrReader::default(), levels: Vec::new() })
+        let (batch, xattrs, levels) = (Vec::new(), XattrReader::default(), Vec::new());
+        Ok(Self { tree, reader, trees, files, batch, batch_bytes: 0, codec, xattrs, levels })
     }
 
     /// Walks over all of the tree.
@@ -66,8 +74,23 @@ impl<'b> Scan<'b> {
                 }
             }
         }
+        // It knows the names of a directory that is read to its end only now.
+        drop(walk);
+        self.send()?;
         self.reader.monitor.all_found();
         self.leave_until(None)
+    }
+
+    /// Has a file read, together with others: to wake up a thread for each costs more than to read a small one.
+    fn read(&mut self, file: File) -> Result<(), Error> {
+        self.batch_bytes = self.batch_bytes.saturating_add(file.node.size);
+        self.batch.push(file);
+        if self.batch.len() == BATCH || self.batch_bytes >= BATCH_BYTES { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), Error> {
+        self.batch_bytes = 0;
+        self.files.send(std::mem::take(&mut self.batch)).map_err(|_| Error::Stopped)
     }
 
     fn enter(&mut self, number: DirectoryNumber, directory: Arc<Directory>, before: Option<Id>) {
@@ -129,7 +152,7 @@ impl<'b> Scan<'b> {
                 });
                 let Some(before) = unchanged else {
                     let place = directory.reserve(&mut self.codec);
-                    return self.files.send(File { place, node }).map_err(|_| Error::Stopped);
+                    return self.read(File { place, node });
                 };
                 node.content = before.content;
                 self.reader.count(|counts| counts.total_bytes_processed += node.size);

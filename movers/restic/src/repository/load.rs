@@ -1,6 +1,7 @@
 //! Reading blobs. What is returned has the hash that was asked for.
 
 pub(crate) mod long;
+mod pieces;
 pub(crate) mod stream;
 
 use bytes::Bytes;
@@ -93,10 +94,8 @@ impl<'r> TreeReader<'r> {
         let content = self.repository.key().open_whole(sealed);
         let content = Bytes::from(content.map_err(|_| damaged(&blob, "its MAC does not match"))?);
         // One that cannot be read so is judged, or read, as all others are.
-        if entry.content_len() > LONG
-            && let Ok(nodes) = LongTree::open(&blob, &content)
-        {
-            return Ok(Nodes::Many(Box::new(nodes)));
+        if entry.content_len() > LONG && LongTree::is_sound(&blob, &content).is_ok_and(|is_sound| is_sound) {
+            return Ok(Nodes::Many(Box::new(LongTree::new(&blob, content)?)));
         }
         let json = expand(&mut self.codec, &blob, &content)?;
         let nodes = tree::decode(&json).map_err(|why| Error::damaged(format!("tree {}", blob.id), why.to_string()))?;

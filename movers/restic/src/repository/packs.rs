@@ -8,6 +8,7 @@ use crate::format::id::Id;
 use crate::format::index::{self, IndexedPack};
 use crate::format::pack;
 use crate::repository::{nonce, random};
+use crate::room::apart;
 
 /// The open packs for blobs of one kind.
 pub(crate) struct OpenPacks {
@@ -69,8 +70,8 @@ impl OpenPacks {
 
 impl OpenPack {
     fn new(size: usize) -> Self {
-        // What is set aside costs nothing until it is written to, and saves the copies of growing.
-        Self { bytes: Vec::with_capacity(size + size / 2), blobs: Vec::new() }
+        // All that it will need: growing would copy it.
+        Self { bytes: apart(size + size / 2), blobs: Vec::new() }
     }
 
     /// A pack of a single blob, whose bytes become the pack's.

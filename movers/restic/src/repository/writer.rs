@@ -20,6 +20,7 @@ use crate::repository::index::Index;
 use crate::repository::load::long::{Hashing, expanding};
 use crate::repository::packs::{OpenPack, OpenPacks, Sealed};
 use crate::repository::{Folder, Repository, nonce};
+use crate::room::apart;
 
 /// How packs are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +149,10 @@ impl Writer<'_> {
     }
 
     /// Adds a tree whose text is too long to be held at once, if the repository has not got it: `write` makes the text twice,
-    /// for its hash, and to be compressed.
+    /// for its hash, and to be compressed to about `expected` bytes.
     pub(crate) fn save_long_tree(
         &self,
+        expected: usize,
         mut write: impl FnMut(Pass, &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error>,
     ) -> Result<Id, Error> {
         let mut hasher = Hasher::default();
@@ -165,7 +167,8 @@ impl Writer<'_> {
         }
         let fits = usize::try_from(len).ok().filter(|len| *len <= BlobKind::Tree.limit());
         let len = fits.and_then(|len| u32::try_from(len).ok()).ok_or_else(|| too_long(len))?;
-        let mut sealed = vec![0; NONCE];
+        let mut sealed = apart(expected + expected / 8);
+        sealed.resize(NONCE, 0);
         let uncompressed = match self.repository.version() {
             Version::V1 => {
                 write(Pass::Last, &mut |piece| {

@@ -10,6 +10,7 @@ use crate::format::Malformed;
 use crate::format::blob::Blob;
 use crate::format::id::{Hasher, Id};
 use crate::format::tree::Node;
+use crate::repository::load::pieces::Pieces;
 use crate::repository::load::stream::NodeReader;
 
 /// The entries of a tree, one after the other.
@@ -19,15 +20,17 @@ pub(crate) struct LongTree {
 }
 
 impl LongTree {
-    /// Reads all of the tree, and then begins anew.
-    pub(super) fn open(blob: &Blob, content: &Bytes) -> Result<Self, Malformed> {
-        let mut nodes = NodeReader::new(Hashing { text: text(blob, content)?, hasher: Hasher::default() })?;
+    /// Whether all of the tree can be read so, and has its hash.
+    pub(super) fn is_sound(blob: &Blob, content: &Bytes) -> Result<bool, Malformed> {
+        let text = text(blob, Cursor::new(content.clone()))?;
+        let mut nodes = NodeReader::new(Hashing { text, hasher: Hasher::default() })?;
         while nodes.next()?.is_some() {}
-        let Hashing { text: _, hasher } = nodes.into_text();
-        if hasher.id() != blob.id {
-            return Err(Malformed::new("its hash is another"));
-        }
-        Ok(Self { id: blob.id, nodes: NodeReader::new(text(blob, content)?)? })
+        Ok(nodes.into_text().hasher.id() == blob.id)
+    }
+
+    /// Begins to read it.
+    pub(super) fn new(blob: &Blob, content: Bytes) -> Result<Self, Malformed> {
+        Ok(Self { id: blob.id, nodes: NodeReader::new(text(blob, Pieces::new(content.into()))?)? })
     }
 
     pub(super) fn next(&mut self) -> Option<Result<Node, Error>> {
@@ -36,8 +39,7 @@ impl LongTree {
     }
 }
 
-fn text(blob: &Blob, content: &Bytes) -> Result<Box<dyn Read + Send>, Malformed> {
-    let content = Cursor::new(content.clone());
+fn text(blob: &Blob, content: impl BufRead + Send + 'static) -> Result<Box<dyn Read + Send>, Malformed> {
     Ok(if blob.uncompressed == 0 { Box::new(content) } else { Box::new(expanding(content)?) })
 }
 
