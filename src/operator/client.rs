@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, Uri};
-use kube::client::{Body, ClientBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder, ConfigExt, DynBody};
 use kube::{Client, Config};
 use tokio::time::timeout;
-use tower::{BoxError, Layer, Service};
+use tower::retry::RetryLayer;
+use tower::util::BoxService;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 /// An API server itself gives up after 60 s on whatever is no watch (`kube-apiserver --request-timeout`), and says so: who has not
 /// answered a little later will not.
@@ -26,7 +32,44 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(65);
 /// When it is not known where that is, or how to be allowed in.
 pub async fn connect() -> kube::Result<Client> {
     let config = Config::infer().await.map_err(kube::Error::InferConfig)?;
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Patience::default()).build())
+    Ok(builder(config)?.with_layer(&Patience::default()).build())
+}
+
+/// What requests go through, up to the connections.
+pub type Requests = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
+
+/// A client as kube makes it, but for TCP_NODELAY: without it, the first request on each new connection waits some 40 ms until the other
+/// end has confirmed what ended the handshake.
+///
+/// # Errors
+/// When the configuration names what cannot be read, or used.
+pub fn builder(config: Config) -> kube::Result<ClientBuilder<Requests>> {
+    // These kube sets up in ways that cannot be told from outside.
+    if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
+        return ClientBuilder::try_from(config);
+    }
+    // It is no error if there is one.
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let connections = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let requests = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(connections)
+        .map_response(|answer: Response<Incoming>| {
+            answer.map(|body| -> Box<DynBody> { Box::new(body.map_err(BoxError::from)) })
+        });
+    Ok(ClientBuilder::new(requests.boxed(), config.default_namespace))
 }
 
 /// How long an answer may take.

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use doppel::operator::client::builder;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use http::{Method, Request, Response, StatusCode};
-use kube::client::{Body, ClientBuilder};
+use kube::client::Body;
 use kube::core::Status;
 use tower::{BoxError, Layer, Service};
 
@@ -38,7 +39,7 @@ pub(super) trait Fault: Clone + Send + Sync + 'static {
 
     /// A client to which it happens.
     fn client(&self, config: kube::Config) -> kube::Client {
-        ClientBuilder::try_from(config).unwrap().with_layer(&Faulty(self.clone())).build()
+        builder(config).unwrap().with_layer(&Faulty(self.clone())).build()
     }
 }
 

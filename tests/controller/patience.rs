@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, WatchEvent, WatchParams};
-use kube::client::ClientBuilder;
 use kube::{Client, Config, ResourceExt};
 use serde_json::json;
 use tokio::time::timeout;
 
 use doppel::api::source::ReplicationSource;
-use doppel::operator::client::Patience;
+use doppel::operator::client::{Patience, builder};
 use doppel::replication::interpret::Kind;
 use doppel::telemetry::metrics::Metrics;
 
@@ -33,7 +32,7 @@ fn server(said: &'static [&'static str]) -> Api<ConfigMap> {
         drop(connections);
     });
     let config = Config::new(format!("http://{address}").parse().unwrap());
-    let client = ClientBuilder::try_from(config).unwrap().with_layer(&Patience::of(PATIENCE)).build();
+    let client = builder(config).unwrap().with_layer(&Patience::of(PATIENCE)).build();
     Api::namespaced(client, "shop")
 }
 
@@ -95,7 +94,7 @@ async fn a_synchronization_goes_through_although_some_requests_are_never_answere
             "rsyncTLS": {"copyMethod": "Snapshot", "address": "192.0.2.1"}}))
         .await;
     let deaf = Deaf::to_one_in(17);
-    let client: Client = ClientBuilder::try_from(world.config.clone())
+    let client: Client = builder(world.config.clone())
         .unwrap()
         .with_layer(&Faulty(deaf.clone()))
         .with_layer(&Patience::of(PATIENCE * 4))

@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use doppel::args::{Command, OperatorArgs, Typed};
 use doppel::model::pod::MoverImage;
 use doppel::model::policy::Policy;
+use doppel::operator::client::builder;
 use doppel::population;
 use doppel::replication::queue::Queue;
 use doppel::replication::{self, Context};
@@ -129,7 +130,7 @@ impl Operator {
         let context = Context::new(client.clone(), image.clone(), events.clone(), (Metrics::default(), queue));
         let context = Arc::new(context);
         let population = population::Context::new(client, image, events);
-        let watches = Watches::start(&kube::Client::try_from(config.clone()).unwrap(), &context, &mut dice);
+        let watches = Watches::start(&builder(config.clone()).unwrap().build(), &context, &mut dice);
         Self { replication: context, population: Arc::new(population), chaos, watches: Arc::new(watches) }
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use doppel::operator::client::builder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::OnceCell;
 
@@ -44,7 +45,7 @@ impl Alone {
     }
 
     pub(super) async fn client(&self) -> kube::Client {
-        kube::Client::try_from(self.config().await).unwrap()
+        builder(self.config().await).unwrap().build()
     }
 }
 

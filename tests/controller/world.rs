@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use doppel::model::pod::MoverImage;
 use doppel::model::policy::Policy;
+use doppel::operator::client::builder;
 use doppel::population;
 use doppel::replication::interpret::Kind;
 use doppel::replication::queue::Queue;
@@ -55,7 +56,7 @@ impl World {
     /// The same on this API server.
     pub(super) async fn on(config: kube::Config, name: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let client = Client::try_from(config.clone()).unwrap();
+        let client = builder(config.clone()).unwrap().build();
         let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
         let namespace = format!("t{unique}-{}", NEXT.fetch_add(1, Ordering::SeqCst));
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
