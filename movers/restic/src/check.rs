@@ -212,7 +212,8 @@ impl Check<'_> {
             }
             Ok(())
         };
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+        // One more than can compute: there is one that waits for the store.
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_add(1).min(MOST_THREADS);
         std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let own = work();

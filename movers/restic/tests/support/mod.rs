@@ -35,10 +35,11 @@ pub struct Repo {
     program: PathBuf,
 }
 
-/// The restic in the path, which is old, and the newest one if `RESTIC_NEWEST` says where it is.
+/// The restic in the path, which is old, and newer ones if `RESTIC_NEWEST` says where they are, with colons between them.
 pub fn restics() -> Vec<PathBuf> {
-    let newest = std::env::var_os("RESTIC_NEWEST").map(PathBuf::from);
-    std::iter::once(restic_program()).chain(newest).collect()
+    let newer = std::env::var_os("RESTIC_NEWEST").unwrap_or_default();
+    let newer = std::env::split_paths(&newer).filter(|path| !path.as_os_str().is_empty());
+    std::iter::once(restic_program()).chain(newer).collect()
 }
 
 /// The restic in the path.
