@@ -272,15 +272,24 @@ impl Stage {
 
     /// Lets the cluster act until nothing is missing.
     async fn until(&self, seed: u64, step: u64, what: &str, missing: impl AsyncFn(&mut Cluster) -> Vec<String>) {
-        let begin = Instant::now();
+        let (begin, mut looks, mut slowest) = (Instant::now(), 0, Duration::ZERO);
         loop {
+            let look = Instant::now();
             self.cluster.lock().await.act_calmly().await;
+            self.cluster.lock().await.clear_the_way().await;
             self.check(seed, step).await;
             let missing = missing(&mut *self.cluster.lock().await).await;
             if missing.is_empty() {
                 return;
             }
-            assert!(begin.elapsed() < CALM, "seed {seed}, calm after step {step}, until {what}: {missing:#?}");
+            (looks, slowest) = (looks + 1, slowest.max(look.elapsed()));
+            if begin.elapsed() >= CALM {
+                let there = State::read(&self.cluster.lock().await.client).await.lines();
+                panic!(
+                    "seed {seed}, calm after step {step}, until {what}: {missing:#?}\n\
+                     {looks} looks, the slowest took {slowest:?}; there are {there:#?}"
+                );
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use doppel::api::destination::ReplicationDestination;
@@ -13,7 +13,7 @@ use doppel::replication::interpret::Kind;
 use doppel::resources::snapshot::VolumeSnapshot;
 
 use super::cluster::{Cluster, unless_overtaken};
-use super::state::{all, is_deleted, place, uid};
+use super::state::{all, describe, is_deleted, place, uid};
 
 const OURS: &str = "app.kubernetes.io/created-by";
 const KEEP: &str = "volsync.backube/do-not-delete";
@@ -38,6 +38,14 @@ impl Cluster {
                     unless_overtaken(claims.delete(claim, &DeleteParams::background()).await);
                 }
             }
+        }
+    }
+
+    /// A user follows the advice of `NameTaken`: a snapshot that he keeps has the name that the next copy is to have.
+    pub(super) async fn clear_the_way(&mut self) {
+        let is_in_the_way = |one: &&VolumeSnapshot| is_kept(one) && one.name_any() == "volsync-a-src";
+        for kept in all::<VolumeSnapshot>(&self.client).await.iter().filter(is_in_the_way) {
+            self.remove(&self.api(&kept.namespace().unwrap()), kept).await;
         }
     }
 
@@ -80,8 +88,7 @@ impl Cluster {
         let claims = all::<PersistentVolumeClaim>(&self.client).await;
         left.extend(claims.iter().filter(|claim| !is_users(claim)).map(describe));
         let snapshots = all::<VolumeSnapshot>(&self.client).await;
-        let (kept, snapshots): (Vec<_>, Vec<_>) =
-            snapshots.iter().partition(|one| one.labels().contains_key(KEEP) && one.owner_references().is_empty());
+        let (kept, snapshots): (Vec<_>, Vec<_>) = snapshots.iter().partition(|one| is_kept(one));
         left.extend(snapshots.into_iter().map(describe));
         left.extend(all::<Service>(&self.client).await.iter().filter(is_ours).map(describe));
         left.extend(all::<Secret>(&self.client).await.iter().filter(is_ours).map(describe));
@@ -106,12 +113,11 @@ fn unsynchronized<K: Kind>(object: &K) -> Option<String> {
     (!is_done).then(|| format!("{} {}: {status:?}", K::ROLE.kind(), place(object)))
 }
 
-fn is_ours(object: &&impl ResourceExt) -> bool {
-    object.labels().contains_key(OURS)
+/// Whether it belongs to a user.
+fn is_kept(snapshot: &VolumeSnapshot) -> bool {
+    snapshot.labels().contains_key(KEEP) && snapshot.owner_references().is_empty()
 }
 
-fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
-    let owners: Vec<_> =
-        object.owner_references().iter().map(|owner| format!("{}/{}", owner.kind, owner.name)).collect();
-    format!("{} {} of {owners:?}, deleted {:?}", K::kind(&()), place(object), object.meta().deletion_timestamp)
+fn is_ours(object: &&impl ResourceExt) -> bool {
+    object.labels().contains_key(OURS)
 }

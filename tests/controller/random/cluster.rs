@@ -155,9 +155,12 @@ impl Cluster {
             let source = format!("{}/{source}", snapshot.namespace().unwrap_or_default());
             let content = claims.iter().find(|claim| place(*claim) == source).map(|claim| self.content(claim));
             self.contents.entry(uid(&snapshot)).or_insert(content.unwrap_or_default());
-            self.removed.remove(&place(&snapshot));
+            // One that is going is as good as gone.
+            if !is_deleted(&snapshot) {
+                self.removed.remove(&place(&snapshot));
+            }
         }
-        for claim in &claims {
+        for claim in claims.iter().filter(|claim| !is_deleted(*claim)) {
             self.removed.remove(&place(claim));
         }
     }

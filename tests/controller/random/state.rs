@@ -27,6 +27,22 @@ impl State {
             futures::join!(all(client), all(client), all(client), all(client), all(client), all(client));
         Self { sources, destinations, claims, snapshots, jobs, pods }
     }
+
+    /// What there is, for whoever reads why something has not come to its end.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let claims = self.claims.iter().map(describe);
+        let others = self.snapshots.iter().map(describe).chain(self.jobs.iter().map(describe));
+        claims.chain(others).chain(self.pods.iter().map(describe)).collect()
+    }
+}
+
+/// An object's kind, place and owners, and since when it is being deleted.
+pub(super) fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    let owners: Vec<_> =
+        object.owner_references().iter().map(|owner| format!("{}/{}", owner.kind, owner.name)).collect();
+    let meta = object.meta();
+    let (labels, deleted) = (&meta.labels, meta.deletion_timestamp.as_ref().map(|time| (time, &meta.finalizers)));
+    format!("{} {} of {owners:?}, {labels:?}, deleted {deleted:?}", K::kind(&()), place(object))
 }
 
 /// Of all namespaces.
