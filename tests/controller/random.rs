@@ -259,14 +259,18 @@ impl Stage {
         let (stop, stopped) = watch::channel(false);
         let client = chaos.client(server.config().await);
         let args = operator_args();
-        let controllers = tokio::spawn(async move {
+        let mut controllers = tokio::spawn(async move {
             doppel::operator::controllers(client, &args, Metrics::default(), stopped).await;
         });
         self.until(seed, step, "everything is synchronized", async |cluster| cluster.unsettled().await).await;
         self.cluster.lock().await.delete_everything().await;
         self.until(seed, step, "nothing is left", async |cluster| cluster.left_over().await).await;
         stop.send_replace(true);
-        controllers.await.unwrap();
+        // As the program itself ends: one whose watches have not begun does not (`DRAIN` in src/operator.rs).
+        match tokio::time::timeout(Duration::from_secs(2), &mut controllers).await {
+            Ok(ended) => ended.unwrap(),
+            Err(_) => controllers.abort(),
+        }
         self.invariants.lock().unwrap().forget();
     }
 
