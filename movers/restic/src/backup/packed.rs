@@ -1,6 +1,7 @@
 //! Entries of a large directory, compressed, until its tree is written.
 
 use crate::error::Error;
+use crate::format::Malformed;
 use crate::format::compress::Codec;
 use crate::format::tree::{self, Node};
 use crate::repository::writer::Pass;
@@ -52,8 +53,9 @@ impl PackedEntries {
 
     /// The entries of a group, which is not needed any more after the last pass.
     pub(super) fn nodes(&mut self, group: Group, pass: Pass, codec: &mut Codec) -> Result<Vec<Node>, Error> {
-        let Some(segment) = self.segments.get_mut(group.segment) else { return Ok(Vec::new()) };
-        let bytes = segment.bytes.get(group.start..group.end).unwrap_or_default();
+        let gone = || Malformed::new("entries of a large directory are not in memory any more");
+        let segment = self.segments.get_mut(group.segment).ok_or_else(gone)?;
+        let bytes = segment.bytes.get(group.start..group.end).ok_or_else(gone)?;
         let nodes = match group.len {
             Some(len) => codec.expand(bytes, len).and_then(|text| tree::decode(&text)),
             None => tree::decode(bytes),
