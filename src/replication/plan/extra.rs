@@ -1,6 +1,6 @@
 //! What a mover mounts beside its volume has to be there first.
 
-use super::Outcome;
+use super::{Outcome, gone};
 use crate::model::observed::Observed;
 use crate::model::pod::{Content, Need};
 use crate::model::reason::Reason;
@@ -20,11 +20,15 @@ pub(super) fn require(wish: &Replication, seen: &Observed) -> Result<(), Outcome
                     remedy: "create it, correct the name, or set optional",
                 }));
             }
-            Content::Claim { name, .. } if !seen.extra_claims.iter().any(|claim| claim.name == *name) => {
-                let field = field("persistentVolumeClaim.claimName");
-                return Err(Outcome::Blocked(Reason::ClaimMissing { field, name: name.clone(), namespace }));
-            }
-            Content::Secret { .. } | Content::Claim { .. } | Content::Nfs(_) => {}
+            Content::Claim { name, .. } => match seen.extra_claims.iter().find(|claim| claim.name == *name) {
+                Some(claim) if claim.deleting => return Err(gone("PersistentVolumeClaim", name)),
+                Some(_) => {}
+                None => {
+                    let field = field("persistentVolumeClaim.claimName");
+                    return Err(Outcome::Blocked(Reason::ClaimMissing { field, name: name.clone(), namespace }));
+                }
+            },
+            Content::Secret { .. } | Content::Nfs(_) => {}
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Draft, Outcome, destination, mover, source};
+use super::{Draft, Outcome, destination, mover, source, start};
 use crate::model::observed::Observed;
 use crate::model::replication::{Direction, Image, Iteration, Replication};
 
@@ -30,6 +30,7 @@ fn advance(
     // What does not depend on the volume goes first, so that it is there when the volume is, and so that no copy is made, and
     // grows old, for a mover that lacks its key.
     mover::surroundings(draft, wish, seen, now)?;
+    start::require_claims(draft, wish, seen)?;
     match &wish.direction {
         Direction::Source { claim, copy } => {
             let volume = source::point_in_time(draft, wish, seen, (claim, copy), now)?;

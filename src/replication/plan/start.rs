@@ -3,13 +3,36 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Draft, Outcome, UNWATCHED_RECHECK, Wait, extra, gone, mover, placement};
-use crate::model::observed::{Job, Observed, PullSecret};
+use crate::model::observed::{Claim, Job, MoverState, Observed, Ownership, PullSecret};
 use crate::model::pod::Placement;
-use crate::model::replication::{Iteration, Pace, Replication};
+use crate::model::replication::{Direction, Iteration, Pace, Replication, SourceCopy};
 use crate::model::step::{MoverRun, Step};
 
 /// How often the pods beside a mover are looked at again while it has not started: they may keep its volume from it.
 const NEIGHBOURS_RECHECK: SignedDuration = SignedDuration::from_mins(1);
+
+/// Gives up a mover that does not run yet when a claim of it is being deleted: no kubelet starts its pod then, and the claim does
+/// not go before that pod does (`kubernetes.io/pvc-protection`).
+pub(super) fn require_claims(draft: &mut Draft, wish: &Replication, seen: &Observed) -> Result<(), Outcome> {
+    let is_starting = |job: &&Job| job.ownership == Ownership::Ours && matches!(job.mover, MoverState::Starting(_));
+    let Some(job) = seen.job.as_ref().filter(is_starting) else { return Ok(()) };
+    if !mounted(wish, seen).any(|claim| claim.deleting) {
+        return Ok(());
+    }
+    if !job.deleting {
+        draft.push(mover::stop(job));
+    }
+    Err(gone("Job", &job.name))
+}
+
+/// The claims that are there of those that the mover mounts.
+fn mounted<'a>(wish: &Replication, seen: &'a Observed) -> impl Iterator<Item = &'a Claim> {
+    let volume = match &wish.direction {
+        Direction::Source { copy: SourceCopy::Direct, .. } | Direction::Destination { .. } => &seen.claim,
+        Direction::Source { .. } => &seen.copy_claim,
+    };
+    volume.iter().chain(&seen.cache_claim).chain(&seen.extra_claims)
+}
 
 /// Starts a mover, if it may start now.
 pub(super) fn start(

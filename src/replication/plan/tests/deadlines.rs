@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::world::{BEGAN, World, at, iteration_after, source};
-use super::{names, running};
-use crate::model::observed::MoverState;
-use crate::model::replication::{Pace, Phase, Replication, SourceCopy};
+use super::world::{BEGAN, World, at, claim, destination, iteration_after, source};
+use super::{names, now, running};
+use crate::model::observed::{MoverState, Observed, Ownership};
+use crate::model::replication::{Pace, Phase, Publish, Replication, SourceCopy};
 use crate::replication::plan::{Outcome, Wait, plan};
 
 fn wish() -> Replication {
@@ -80,4 +80,43 @@ fn a_mover_that_runs_is_not_asked_when_it_started_and_without_a_deadline_none_is
     patient.deadlines.start = None;
     let outcome = plan(&patient, &unschedulable().0, deadline()).outcome;
     assert!(matches!(outcome, Outcome::Waiting(Wait::MoverStart { .. })));
+}
+
+#[test]
+fn a_mover_whose_claim_is_deleted_before_it_runs_is_given_up_since_no_kubelet_starts_it() {
+    type Delete = fn(&mut Observed);
+    let clone = || source(SourceCopy::Clone(Default::default()));
+    let copy = |seen: &mut Observed| seen.copy_claim.as_mut().unwrap().deleting = true;
+    let volume = |seen: &mut Observed| seen.claim.as_mut().unwrap().deleting = true;
+    let cache = |seen: &mut Observed| seen.cache_claim.as_mut().unwrap().deleting = true;
+    let extra = |seen: &mut Observed| seen.extra_claims[0].deleting = true;
+    let receiver = || destination(Publish::Direct);
+    let all: [(Replication, Delete); 5] = [
+        (clone(), copy),
+        (clone(), cache),
+        (source(SourceCopy::Direct), volume),
+        (source(SourceCopy::Direct), extra),
+        (receiver(), volume),
+    ];
+    for (wish, delete) in all {
+        let wish = running(wish);
+        let world = |state: MoverState| {
+            let mut world = World::new().with_surroundings(&wish).with_copy_claim(Ownership::Ours);
+            world.0.cache_claim = Some(claim("cache", Ownership::Ours));
+            world.0.extra_claims.push(claim("extra", Ownership::Nobody));
+            let mut world = world.with_mover(&wish, state);
+            delete(&mut world.0);
+            world
+        };
+        let stuck = plan(&wish, &world(MoverState::Starting(None)).0, now());
+        assert_eq!(names(&stuck), ["delete Job volsync-rsync-tls-src-rs"], "{wish:?}");
+        assert!(matches!(stuck.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{stuck:?}");
+        let works = plan(&wish, &world(MoverState::Running).0, now());
+        assert!(works.steps.is_empty(), "its volume is there until it ends: {works:?}");
+    }
+    let copied = running(clone());
+    let mut world = World::new().with_surroundings(&copied).with_copy_claim(Ownership::Ours);
+    world = world.with_mover(&copied, MoverState::Starting(None));
+    world.0.claim.as_mut().unwrap().deleting = true;
+    assert!(plan(&copied, &world.0, now()).steps.is_empty(), "it reads the copy");
 }

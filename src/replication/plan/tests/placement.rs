@@ -5,7 +5,7 @@ use serde_json::json;
 use super::world::{World, at, claim, destination, source};
 use super::{NOW, names, now, running};
 use crate::model::mover::Mover;
-use crate::model::observed::{MoverState, Ownership, PodState};
+use crate::model::observed::{Claim, MoverState, Ownership, PodState};
 use crate::model::pod::{Content, ExtraVolume, Need};
 use crate::model::reason::Reason;
 use crate::model::replication::{Pace, Publish, Replication, SourceCopy, Target};
@@ -195,4 +195,15 @@ fn a_missing_object_of_an_additional_volume_blocks_and_names_the_field() {
     assert!(missing.wake_at.is_some(), "Secrets are not watched");
     world.0.extra_secrets.push("s".to_owned());
     assert!(matches!(plan(&wish, &world.0, now()).steps.last(), Some(Step::StartMover(_))));
+}
+
+#[test]
+fn no_mover_is_started_for_an_additional_claim_that_is_being_deleted() {
+    let mut wish = direct();
+    add_claim(&mut wish, "c");
+    let mut world = ready(&wish);
+    world.0.extra_claims.push(Claim { deleting: true, ..claim("c", Ownership::Nobody) });
+    let plan = plan(&wish, &world.0, now());
+    let gone = Wait::Gone { kind: "PersistentVolumeClaim", name: "c".to_owned() };
+    assert_eq!((plan.steps, plan.outcome), (vec![], Outcome::Waiting(gone)));
 }
