@@ -1,5 +1,6 @@
 //! Tables and properties of plans.
 
+mod cleanup;
 mod copy_trigger;
 mod deadlines;
 mod former;
@@ -7,23 +8,18 @@ mod place;
 mod placement;
 mod property;
 mod repository;
+mod trigger;
 mod volumes;
 mod world;
-
-use std::collections::BTreeSet;
 
 use doppel_contract::{Fault, Line, Report, Retry, Tally, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 use self::world::{World, at, destination, iteration, source};
 use super::{Outcome, Plan, Wait, plan};
-use crate::model::observed::{Claimed, Key, MoverState, Ownership, Privilege, PullSecret};
-use crate::model::policy::{Jitter, Policy};
+use crate::model::observed::{Key, MoverState, Ownership, Privilege, PullSecret};
 use crate::model::reason::Reason;
-use crate::model::replication::{
-    Direction, Image, Pace, Phase, Publish, Replication, SourceCopy, Target, Trigger, VolumeMode,
-};
-use crate::model::schedule::Schedule;
+use crate::model::replication::{Direction, Image, Pace, Phase, Publish, Replication, SourceCopy, Target, VolumeMode};
 use crate::model::step::{Ending, Origin, Step};
 
 fn names(plan: &Plan) -> Vec<String> {
@@ -44,70 +40,6 @@ const NOW: &str = "2026-11-23T10:00:30Z";
 
 fn now() -> Timestamp {
     at(NOW)
-}
-
-#[test]
-fn the_first_synchronization_begins_at_once_under_every_trigger() {
-    let schedule = Trigger::Schedule(Schedule::parse("0 0 1 1 *").unwrap());
-    for (trigger, manual) in
-        [(schedule, None), (Trigger::Continuous, None), (Trigger::Manual("one".to_owned()), Some("one".to_owned()))]
-    {
-        let wish = Replication { trigger, ..source(SourceCopy::Direct) };
-        let plan = plan(&wish, &World::new().0, now());
-        assert_eq!(plan, Plan { steps: vec![], outcome: Outcome::Begin { manual }, wake_at: None, late: vec![] });
-    }
-}
-
-#[test]
-fn a_manual_trigger_fires_once_for_each_value() {
-    let wish = Replication { trigger: Trigger::Manual("two".to_owned()), ..source(SourceCopy::Direct) };
-    let seen = World::new().0;
-    let same = plan(&idle(wish.clone(), NOW, Some("two")), &seen, now());
-    assert_eq!(same.outcome, Outcome::Idle { next_sync: None });
-    let new = plan(&idle(wish, NOW, Some("one")), &seen, now());
-    assert_eq!(new.outcome, Outcome::Begin { manual: Some("two".to_owned()) });
-}
-
-#[test]
-fn a_schedule_counts_from_the_last_success_and_wakes_the_operator() {
-    let trigger = Trigger::Schedule(Schedule::parse("*/5 * * * *").unwrap());
-    let wish = idle(Replication { trigger, ..source(SourceCopy::Direct) }, "2026-11-23T09:58:00Z", None);
-    let before = plan(&wish, &World::new().0, at("2026-11-23T09:59:59Z"));
-    let due = at("2026-11-23T10:00:00Z");
-    assert_eq!(before.outcome, Outcome::Idle { next_sync: Some(due) });
-    assert_eq!(before.wake_at, Some(due));
-    assert_eq!(plan(&wish, &World::new().0, due).outcome, Outcome::Begin { manual: None });
-}
-
-#[test]
-fn firings_that_were_missed_are_caught_up_once() {
-    let trigger = Trigger::Schedule(Schedule::parse("*/5 * * * *").unwrap());
-    let wish = Replication { trigger, ..source(SourceCopy::Direct) };
-    let long_ago = idle(wish.clone(), "2026-11-23T07:00:00Z", None);
-    assert_eq!(plan(&long_ago, &World::new().0, now()).outcome, Outcome::Begin { manual: None });
-    // It ended now: the 36 firings of three hours are answered together.
-    let caught_up = idle(wish, NOW, None);
-    let next_sync = Some(at("2026-11-23T10:05:00Z"));
-    assert_eq!(plan(&caught_up, &World::new().0, now()).outcome, Outcome::Idle { next_sync });
-}
-
-#[test]
-fn a_schedule_that_is_spread_is_so_in_all_that_is_said_of_it() {
-    let policy = Policy { jitter: Jitter::new(50).unwrap(), ..Policy::default() };
-    let trigger = Trigger::Schedule(Schedule::parse("0 * * * *").unwrap());
-    let mut late = BTreeSet::new();
-    for uid in ["a", "b", "c", "d"] {
-        let mut wish = Replication { trigger: trigger.clone(), ..source(SourceCopy::Direct) };
-        wish.owner.uid = uid.to_owned();
-        let wish = idle(wish.under(&policy), NOW, None);
-        let Outcome::Idle { next_sync: Some(next) } = plan(&wish, &World::new().0, now()).outcome else { panic!() };
-        assert_eq!(plan(&wish, &World::new().0, next).outcome, Outcome::Begin { manual: None });
-        let after = next.duration_since(at("2026-11-23T11:00:00Z")).as_secs();
-        // This hour's firing may be yet to come.
-        assert!((0..1800).contains(&after.rem_euclid(3600)), "{uid}: {next}");
-        late.insert(next);
-    }
-    assert_eq!(late.len(), 4, "not all at the same time: {late:?}");
 }
 
 #[test]
@@ -425,42 +357,6 @@ fn a_larger_capacity_grows_the_claim_and_a_smaller_one_leaves_it() {
     assert!(names(&plan(&wish, &world.0, now())).contains(&"grow PersistentVolumeClaim volsync-rd-dst".to_owned()));
     world.0.claim.as_mut().unwrap().request = Some("64Gi".to_owned());
     assert!(!names(&plan(&wish, &world.0, now())).contains(&"grow PersistentVolumeClaim volsync-rd-dst".to_owned()));
-}
-
-#[test]
-fn cleanup_removes_the_former_image_and_keeps_the_present_one() {
-    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
-    wish.trigger = Trigger::Manual("x".to_owned());
-    wish.image = Some(Image::Snapshot("new".to_owned()));
-    let world = World::new().with_snapshot("new", Claimed::Free).with_snapshot("old", Claimed::Free);
-    let plan = plan(&wish, &world.0, now());
-    assert_eq!(names(&plan), ["delete VolumeSnapshot old"]);
-    assert_eq!(plan.outcome, Outcome::CleaningUp);
-}
-
-#[test]
-fn a_snapshot_that_somebody_else_wants_is_released_and_not_deleted() {
-    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
-    wish.image = Some(Image::Snapshot("new".to_owned()));
-    let world = World::new()
-        .with_snapshot("new", Claimed::InUse)
-        .with_snapshot("populating", Claimed::InUse)
-        .with_snapshot("kept", Claimed::ByUser);
-    assert_eq!(
-        names(&plan(&wish, &world.0, now())),
-        ["release VolumeSnapshot populating", "release VolumeSnapshot kept"]
-    );
-}
-
-#[test]
-fn a_snapshot_that_a_claim_is_yet_to_hold_is_neither_deleted_nor_given_up() {
-    let mut wish = idle(destination(Publish::Snapshot { class: None }), NOW, None);
-    wish.trigger = Trigger::Manual("x".to_owned());
-    wish.image = Some(Image::Snapshot("new".to_owned()));
-    let world = World::new().with_snapshot("new", Claimed::Promised).with_snapshot("old", Claimed::Promised);
-    let plan = plan(&wish, &world.0, now());
-    assert_eq!(names(&plan), [""; 0]);
-    assert!(matches!(plan.outcome, Outcome::Begin { .. }), "it stops no synchronization: {:?}", plan.outcome);
 }
 
 #[test]
