@@ -83,7 +83,8 @@ struct Objects<K> {
     told: Told,
     /// Those that a watch which begins anew has told of so far.
     listed: BTreeSet<Namespaced>,
-    /// UIDs of those that were the last to go: an answer to a write may come later than the end of what was written.
+    /// UIDs of those that were the last to go. What is told of them may come later: an answer to a write, a watch's word of what was
+    /// before, a list that was made before.
     gone: VecDeque<String>,
 }
 
@@ -129,8 +130,7 @@ impl<K: Resource<DynamicType = ()> + Clone> Mirror<K> {
 
     fn put(&self, written: &K) {
         let mut objects = self.lock();
-        let is_gone = written.uid().is_some_and(|uid| objects.gone.contains(&uid));
-        if objects.told != Told::Nothing && !is_gone {
+        if objects.told != Told::Nothing {
             objects.put(written.clone());
         }
     }
@@ -146,8 +146,8 @@ impl<K: Resource<DynamicType = ()> + Clone> Mirror<K> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> Objects<K> {
-    /// As many objects may go between a write and the moment that its answer is read.
-    const MOST_GONE: usize = 256;
+    /// As many objects may go before the last is told of one.
+    const MOST_GONE: usize = 1024;
 
     fn note(&mut self, event: &watcher::Result<Event<K>>) {
         match event {
@@ -184,7 +184,8 @@ impl<K: Resource<DynamicType = ()> + Clone> Objects<K> {
         // Who wrote which field is most of an object, and nobody asks.
         object.meta_mut().managed_fields = None;
         let key = namespaced(&object);
-        if !self.all.get(&key).is_some_and(|known| is_older(&object, &**known)) {
+        let is_gone = object.uid().is_some_and(|uid| self.gone.contains(&uid));
+        if !is_gone && !self.all.get(&key).is_some_and(|known| is_older(&object, &**known)) {
             self.all.insert(key, Arc::new(object));
         }
     }

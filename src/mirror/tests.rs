@@ -71,6 +71,18 @@ fn what_is_gone_does_not_come_back_by_a_late_answer_and_its_successor_stays() {
 }
 
 #[test]
+fn what_is_gone_does_not_come_back_by_a_late_word_of_a_watch_nor_by_a_list_that_was_made_before() {
+    let mirrors = told(&[claim("a", "u", 1)]);
+    mirrors.claims.remove("shop", "a", "u");
+    mirrors.claims.note(&Ok(Event::Apply(claim("a", "u", 2))));
+    assert_eq!(version(&mirrors, "a"), Some(0));
+    list(&mirrors, &[claim("a", "u", 2), claim("b", "v", 3)]);
+    assert_eq!((version(&mirrors, "a"), version(&mirrors, "b")), (Some(0), Some(3)));
+    list(&mirrors, &[claim("a", "successor", 4)]);
+    assert_eq!(version(&mirrors, "a"), Some(4));
+}
+
+#[test]
 fn those_of_one_namespace_are_told_apart() {
     let mut other = claim("a", "w", 3);
     other.metadata.namespace = Some("shop2".to_owned());
