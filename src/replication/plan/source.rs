@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Draft, Late, Outcome, copy_trigger, gone, require_usable, snapshot};
 use crate::model::name;
-use crate::model::observed::{Claim, Observed};
+use crate::model::observed::{Claim, Observed, Ownership};
 use crate::model::quantity;
 use crate::model::reason::Reason;
 use crate::model::replication::{CopyShape, Lifetime, Replication, SourceCopy, VolumeMode};
-use crate::model::step::{NewClaim, NewSnapshot, Origin, Step};
+use crate::model::step::{Doomed, NewClaim, NewSnapshot, Origin, Step};
 
 /// A claim that a mover can be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub(super) fn point_in_time(
         }
         SourceCopy::Clone(shape) => cloned(draft, wish, seen, (source, shape), now),
         SourceCopy::Snapshot { class, shape } => {
+            require_origin(draft, seen)?;
             let name = name::source_copy(&wish.owner);
             // A claim that was already made from the snapshot is all that is needed, even when the snapshot is gone.
             let restore_size = if seen.copy_claim.is_some() {
@@ -67,6 +68,18 @@ pub(super) fn point_in_time(
             let new = new_copy(wish, source, (shape, Origin::Snapshot(name), restore_size.as_ref()))?;
             copied(draft, seen, new, now)
         }
+    }
+}
+
+/// Gives up a copy that has no volume and will have none: the snapshot that it was to be made of is gone.
+fn require_origin(draft: &mut Draft, seen: &Observed) -> Result<(), Outcome> {
+    let is_stuck = |claim: &&Claim| claim.ownership == Ownership::Ours && !claim.is_bound() && !claim.deleting;
+    match seen.copy_claim.as_ref().filter(is_stuck) {
+        Some(claim) if seen.copy_snapshot.is_none() => {
+            draft.push(Step::DeleteClaim(Doomed { name: claim.name.clone(), uid: claim.uid.clone() }));
+            Err(gone("PersistentVolumeClaim", &claim.name))
+        }
+        _ => Ok(()),
     }
 }
 

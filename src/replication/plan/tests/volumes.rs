@@ -10,7 +10,7 @@ use crate::model::replication::{
     Beginner, CopyShape, Direction, Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target, Trigger,
 };
 use crate::model::step::{NewClaim, Step};
-use crate::replication::plan::{Late, Outcome, Plan, plan};
+use crate::replication::plan::{Late, Outcome, Plan, Wait, plan};
 
 const NOW: &str = "2026-11-23T10:00:30Z";
 
@@ -130,6 +130,23 @@ fn a_source_that_is_being_deleted_is_not_copied_any_more() {
     world.0.claim.as_mut().unwrap().deleting = true;
     let plan = plan(&wish, &world.0, now());
     assert!(matches!(plan.steps.last(), Some(Step::StartMover(_))), "what is copied is moved: {plan:?}");
+}
+
+#[test]
+fn a_copy_that_was_to_be_made_of_a_snapshot_that_is_gone_is_made_anew() {
+    let wish = snapshots(CopyShape::default());
+    let mut world = World::new().with_surroundings(&wish).with_copy_claim(Ownership::Ours);
+    assert!(matches!(plan(&wish, &world.0, now()).steps[..], [Step::StartMover(_)]), "it has its volume");
+    world.0.copy_claim.as_mut().unwrap().phase = "Pending".to_owned();
+    let stuck = plan(&wish, &world.0, now());
+    assert_eq!(names(&stuck), ["delete PersistentVolumeClaim volsync-rs-src"]);
+    let gone = Wait::Gone { kind: "PersistentVolumeClaim", name: "volsync-rs-src".to_owned() };
+    assert_eq!(stuck.outcome, Outcome::Waiting(gone));
+    world.0.copy_claim.as_mut().unwrap().deleting = true;
+    assert!(plan(&wish, &world.0, now()).steps.is_empty());
+    world.0.copy_claim.as_mut().unwrap().deleting = false;
+    let waits = plan(&wish, &world.with_copy_snapshot(true).0, now());
+    assert!(matches!(waits.steps[..], [Step::StartMover(_)]), "it may wait for its first consumer: {waits:?}");
 }
 
 fn temporary(publish: Publish, lifetime: Lifetime) -> Replication {
