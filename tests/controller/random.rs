@@ -108,6 +108,7 @@ struct Stage {
 
 #[derive(Clone)]
 struct Operator {
+    client: kube::Client,
     replication: Arc<Context>,
     population: Arc<population::Context>,
     chaos: Chaos,
@@ -129,9 +130,9 @@ impl Operator {
         let (queue, _) = Queue::new(Policy::default(), Metrics::default());
         let context = Context::new(client.clone(), image.clone(), events.clone(), (Metrics::default(), queue));
         let context = Arc::new(context);
-        let population = population::Context::new(client, image, events);
+        let population = population::Context::new(client.clone(), image, events);
         let watches = Watches::start(&builder(config.clone()).unwrap().build(), &context, &mut dice);
-        Self { replication: context, population: Arc::new(population), chaos, watches: Arc::new(watches) }
+        Self { client, replication: context, population: Arc::new(population), chaos, watches: Arc::new(watches) }
     }
 }
 
@@ -177,7 +178,7 @@ impl Stage {
         if self.is_interrupted.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.note("... meanwhile".to_owned());
+        self.note("... meanwhile");
         // Now and then the operator is held up for long.
         let acts = if self.below(8) == 0 { 30 } else { 1 + self.below(3) };
         for _ in 0..acts {
@@ -187,13 +188,13 @@ impl Stage {
                 self.act().await;
             }
         }
-        self.note("... goes on".to_owned());
+        self.note("... goes on");
         self.is_interrupted.store(false, Ordering::SeqCst);
     }
 
     async fn act(&self) {
         let told = self.cluster.lock().await.act().await;
-        self.note(told);
+        self.note(&told);
     }
 
     /// One pass of this operator over one object.
@@ -201,7 +202,7 @@ impl Stage {
         let operator = self.operators.lock().unwrap()[which].clone();
         let namespace = &self.namespaces[self.below(2)];
         let (kind, name) = OBJECTS[self.below(OBJECTS.len())];
-        self.note(format!("operator {which} passes {kind} {namespace}/{name}"));
+        self.note(&format!("operator {which} passes {kind} {namespace}/{name}"));
         operator.chaos.work_in(Some(namespace));
         let namespaced = (namespace.clone(), name.to_owned());
         match kind {
@@ -223,6 +224,8 @@ impl Stage {
                 let _ = population::reconcile(Arc::new(claim), operator.population).await;
             }
         }
+        // Requests that a pass did not wait for are given up, or on their way, when this one is answered: they go in a line.
+        let _ = operator.client.apiserver_version().await;
     }
 
     /// An operator forgets all that it knew.
@@ -232,7 +235,7 @@ impl Stage {
         operator.chaos.on(self);
         let former = std::mem::replace(&mut self.operators.lock().unwrap()[which], operator);
         self.invariants.lock().unwrap().note_trespasses(former.chaos.trespasses());
-        self.note(format!("operator {which} is restarted"));
+        self.note(&format!("operator {which} is restarted"));
     }
 
     /// Fails if an invariant is broken.
@@ -246,17 +249,22 @@ impl Stage {
         }
         let broken = invariants.check(&state, &cluster);
         let history = self.history.lock().unwrap();
-        let latest = history[history.len().saturating_sub(60)..].join("\n  ");
-        assert!(broken.is_empty(), "seed {seed}, step {step}: {broken:#?}\nwhat happened before:\n  {latest}");
+        let latest = history[history.len().saturating_sub(150)..].join("\n  ");
+        let there = state.lines();
+        assert!(
+            broken.is_empty(),
+            "seed {seed}, step {step}: {broken:#?}\nwhat happened before:\n  {latest}\nthere are {there:#?}"
+        );
     }
 
     /// Users put right what they did and want one synchronization more; everything comes to its end; everything is deleted.
     async fn calm(self: &Arc<Self>, server: &Alone, seed: u64, step: u64) {
-        self.note("it becomes calm".to_owned());
+        self.note("it becomes calm");
         self.cluster.lock().await.put_right().await;
         let chaos = Chaos::new(seed.wrapping_add(step));
         chaos.set(Mode::Cuts);
         let (stop, stopped) = watch::channel(false);
+        chaos.on(self);
         let client = chaos.client(server.config().await);
         let args = operator_args();
         let mut controllers = tokio::spawn(async move {
@@ -302,8 +310,8 @@ impl Stage {
         self.dice.lock().unwrap().below(bound)
     }
 
-    fn note(&self, what: String) {
-        self.history.lock().unwrap().push(what);
+    fn note(&self, what: &str) {
+        self.history.lock().unwrap().push(format!("{} {what}", jiff::Timestamp::now()));
     }
 }
 

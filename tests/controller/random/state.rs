@@ -42,7 +42,8 @@ pub(super) fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
         object.owner_references().iter().map(|owner| format!("{}/{}", owner.kind, owner.name)).collect();
     let meta = object.meta();
     let (labels, deleted) = (&meta.labels, meta.deletion_timestamp.as_ref().map(|time| (time, &meta.finalizers)));
-    format!("{} {} of {owners:?}, {labels:?}, deleted {deleted:?}", K::kind(&()), place(object))
+    let created = meta.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
+    format!("{} {} of {created}, of {owners:?}, {labels:?}, deleted {deleted:?}", K::kind(&()), place(object))
 }
 
 /// Of all namespaces.
