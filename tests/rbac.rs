@@ -143,6 +143,7 @@ mod rbac {
             pull_secrets: vec![],
             placement: None,
             pace: Pace::Running,
+            iteration: name(),
             attempt: 1,
             generation: None,
         };

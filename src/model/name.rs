@@ -45,6 +45,10 @@ pub const OWNER_ANNOTATION: &str = "doppel.backube/owner";
 pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 /// See [`JOB_NAME_LABEL`].
 pub const JOB_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+/// What a mover's pod calls the volume that it reads or writes, VolSync's too.
+pub const DATA_VOLUME: &str = "data";
+/// Annotation on Jobs: which iteration they are for.
+pub const ITERATION_ANNOTATION: &str = "doppel.backube/iteration";
 /// Annotation on Jobs: which attempt of the present iteration this is, counted from 1.
 pub const ATTEMPT_ANNOTATION: &str = "doppel.backube/attempt";
 /// Annotation on Jobs: fingerprint of the run that was asked for, so that a changed wish is noticed.

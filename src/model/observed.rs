@@ -279,8 +279,12 @@ pub struct Job {
     pub ownership: Ownership,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// The iteration that it was made for, where it says so.
+    pub iteration: Option<String>,
     /// Which attempt of the iteration it is, from 1.
     pub attempt: u32,
+    /// The claim that its mover reads or writes.
+    pub claim: Option<String>,
     /// The fingerprint of the run it was made for.
     pub fingerprint: String,
     /// The fingerprint of how it was to start.

@@ -291,3 +291,14 @@ pub struct Iteration {
     /// End of the last success, if there was one.
     pub last_sync: Option<Timestamp>,
 }
+
+impl Iteration {
+    /// What tells it from all others of its object. Of two that begin in one second one has ended in it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self.last_sync {
+            Some(last_sync) => format!("{} after {last_sync}", self.since),
+            None => self.since.to_string(),
+        }
+    }
+}

@@ -283,6 +283,9 @@ pub struct MoverRun {
     /// Whether it may run yet.
     #[serde(skip)]
     pub pace: Pace,
+    /// Which iteration it is for ([`super::replication::Iteration::id`]).
+    #[serde(skip)]
+    pub iteration: String,
     /// Which attempt of the iteration it is, from 1.
     #[serde(skip)]
     pub attempt: u32,

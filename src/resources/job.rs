@@ -38,6 +38,7 @@ pub fn build(owner: &Owner, run: &MoverRun, image: &MoverImage) -> Result<Job, B
     let mut metadata = metadata(owner, &run.job, Lifetime::Temporary);
     metadata.annotations = Some(BTreeMap::from([
         owner_annotation.clone(),
+        (name::ITERATION_ANNOTATION.to_owned(), run.iteration.clone()),
         (name::ATTEMPT_ANNOTATION.to_owned(), run.attempt.to_string()),
         (name::FINGERPRINT_ANNOTATION.to_owned(), run.fingerprint().to_string()),
         (name::START_ANNOTATION.to_owned(), run.start_fingerprint()),

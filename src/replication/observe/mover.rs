@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
+use crate::model::name;
 use crate::model::observed::{MoverEnd, MoverState};
 
 /// What VolSync runs in a destination's pod of rsync-tls.
@@ -33,6 +34,13 @@ pub(super) fn state(job: &Job, pods: &[Pod]) -> MoverState {
         Some(pod) => MoverState::Starting(obstacle(pod, status)),
         None => MoverState::Starting(None),
     }
+}
+
+/// The claim that a Job's mover reads or writes.
+pub(super) fn claim(job: &Job) -> Option<String> {
+    let volumes = job.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()?;
+    let volume = volumes.iter().find(|volume| volume.name == name::DATA_VOLUME)?;
+    Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())
 }
 
 /// The pod that counts.

@@ -5,20 +5,22 @@ use jiff::Timestamp;
 use super::source::{USUAL_BINDING, Volume};
 use super::{Draft, Late, Outcome, gone, mover, require_usable, snapshot};
 use crate::model::name;
-use crate::model::observed::{Observed, Ownership};
+use crate::model::observed::{Claim, Observed, Ownership};
 use crate::model::quantity;
 use crate::model::reason::Reason;
 use crate::model::replication::{Image, Iteration, Lifetime, Publish, Replication, Target};
 use crate::model::step::{NewClaim, NewSnapshot, Origin, Step};
 
-/// Refuses a mover whose claim is not there any more, or was deleted and made again: what it receives, or has received, is not in
-/// the present one. Another mover has to receive it anew.
+/// Refuses a mover whose claim is not there any more, was deleted and made again, or is another one than is wished for by now: what it
+/// receives, or has received, is not in the present one. Another mover has to receive it anew.
 pub(super) fn require_receiver(draft: &mut Draft, seen: &Observed) -> Result<(), Outcome> {
     let Some(job) = seen.job.as_ref().filter(|job| job.ownership == Ownership::Ours && !image_is_begun(seen)) else {
         return Ok(());
     };
     // Both times are the API server's. A claim is always made before its mover's Job.
-    if seen.claim.as_ref().is_some_and(|claim| claim.created <= job.since) {
+    let is_received_into =
+        |claim: &Claim| claim.created <= job.since && job.claim.as_ref().is_none_or(|name| *name == claim.name);
+    if seen.claim.as_ref().is_some_and(is_received_into) {
         return Ok(());
     }
     if !job.deleting {

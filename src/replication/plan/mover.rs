@@ -140,6 +140,11 @@ pub(super) fn run(
         return Err(start::start(draft, (wish, seen, running), run, now));
     };
     require_usable("Job", &job.name, &job.ownership, job.deleting)?;
+    if job.iteration.as_ref().is_some_and(|iteration| *iteration != run.iteration) {
+        // It was left behind: what it has done says nothing of this iteration.
+        draft.push(stop(job));
+        return Err(gone("Job", &job.name));
+    }
     match &job.mover {
         MoverState::Ended(end) if end.success => Ok(end.clone()),
         // What VolSync's has moved nobody can tell: it is moved again, which is no failure.
@@ -269,6 +274,7 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         pull_secrets: copies.map(|secret| secret.copy.clone()).collect(),
         placement: None,
         pace: wish.pace,
+        iteration: running.id(),
         attempt: running.failed_attempts + 1,
         generation: wish.generation,
     }

@@ -14,6 +14,7 @@ use doppel_contract::Work;
 
 use super::{BuildError, extra, placement};
 use crate::model::mover::{Certificates, Holder};
+use crate::model::name;
 use crate::model::observed::Privilege;
 use crate::model::pod::{MoverImage, Verbosity};
 use crate::model::replication::VolumeMode;
@@ -36,7 +37,8 @@ const RSYNC_TLS_CAPABILITY: &str = "SETGID";
 pub(super) fn build(run: &MoverRun, image: &MoverImage) -> Result<PodSpec, BuildError> {
     let security_context = security_context(run)?;
     let (affinity, tolerations) = placement::build(run)?;
-    let mut volumes = vec![claim_volume("data", &run.claim, run.read_only), secret_volume(run, &security_context)];
+    let mut volumes =
+        vec![claim_volume(name::DATA_VOLUME, &run.claim, run.read_only), secret_volume(run, &security_context)];
     let mut mounts = vec![VolumeMount { read_only: Some(true), ..mount("keys", run.secret.path) }];
     if let Some(certificates) = &run.certificates {
         volumes.push(certificates_volume(certificates));
@@ -47,7 +49,7 @@ pub(super) fn build(run: &MoverRun, image: &MoverImage) -> Result<PodSpec, Build
         mounts.push(mount("cache", CACHE_PATH));
     }
     if run.mode == VolumeMode::Filesystem {
-        mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount("data", DATA_PATH) });
+        mounts.push(VolumeMount { read_only: Some(run.read_only), ..mount(name::DATA_VOLUME, DATA_PATH) });
     }
     for extra in &run.pod.volumes {
         let (volume, mount) = extra::build(extra)?;
@@ -70,7 +72,7 @@ pub(super) fn build(run: &MoverRun, image: &MoverImage) -> Result<PodSpec, Build
             env: Some(environment(run, image)),
             volume_mounts: Some(mounts),
             volume_devices: (run.mode == VolumeMode::Block)
-                .then(|| vec![VolumeDevice { name: "data".to_owned(), device_path: BLOCK_PATH.to_owned() }]),
+                .then(|| vec![VolumeDevice { name: name::DATA_VOLUME.to_owned(), device_path: BLOCK_PATH.to_owned() }]),
             resources: Some(resources(run)?),
             security_context: Some(container_security_context(run)),
             ..Container::default()

@@ -40,6 +40,7 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
         pull_secrets: vec![],
         placement: None,
         pace: Pace::Running,
+        iteration: "2026-11-23T10:00:00Z".to_owned(),
         attempt: 1,
         generation: None,
     }

@@ -3,10 +3,10 @@
 use doppel_contract::Verdict;
 use jiff::SignedDuration;
 
-use super::world::{BEGAN, World, destination, source};
+use super::world::{BEGAN, World, claim, destination, iteration, source};
 use super::{NOW, idle, names, now, running};
 use crate::model::observed::{Claimed, MoverState, Ownership};
-use crate::model::replication::{Direction, Image, Lifetime, Pace, Publish, SourceCopy, Target};
+use crate::model::replication::{Direction, Image, Iteration, Lifetime, Pace, Publish, SourceCopy, Target};
 use crate::model::step::Step;
 use crate::replication::plan::{Outcome, Wait, plan};
 
@@ -54,6 +54,34 @@ fn what_a_mover_received_in_a_claim_that_is_gone_or_was_made_again_is_received_a
     // Its snapshot was taken before: that is what was received.
     let begun = world.with_claim_made(NOW).with_image(true);
     assert!(matches!(plan(&wish, &begun.0, now()).outcome, Outcome::Completed { .. }));
+}
+
+#[test]
+fn what_a_mover_received_in_another_claim_than_the_one_that_is_wished_for_now_is_received_anew() {
+    for publish in [publishing(), Publish::Direct] {
+        let mut wish = running(destination(publish));
+        let mut world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+        let Direction::Destination { target, .. } = &mut wish.direction else { panic!() };
+        *target = Target::Existing { claim: "other".to_owned(), mode: None };
+        world.0.claim = Some(claim("other", Ownership::Nobody));
+        let again = plan(&wish, &world.0, now());
+        assert_eq!(names(&again), ["delete Job volsync-rsync-tls-src-rs"]);
+        assert!(matches!(again.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{:?}", again.outcome);
+    }
+}
+
+#[test]
+fn what_the_job_of_another_iteration_has_done_is_not_believed() {
+    for wish in [running(source(SourceCopy::Direct)), running(destination(publishing()))] {
+        let mut world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
+        assert_eq!(world.0.job.as_ref().unwrap().iteration.as_deref(), Some(BEGAN));
+        world.0.job.as_mut().unwrap().iteration = Some("2026-11-23T09:59:59Z".to_owned());
+        let again = plan(&wish, &world.0, now());
+        assert_eq!(names(&again), ["delete Job volsync-rsync-tls-src-rs"]);
+        assert!(matches!(again.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{:?}", again.outcome);
+    }
+    let begun = iteration();
+    assert_ne!(begun.id(), Iteration { last_sync: Some(begun.since), ..begun.clone() }.id(), "both in one second");
 }
 
 #[test]

@@ -170,6 +170,8 @@ impl World {
             ownership,
             deleting: false,
             attempt,
+            iteration: None,
+            claim: None,
             fingerprint: String::new(),
             start_fingerprint: String::new(),
             parallelism: 1,
@@ -211,18 +213,17 @@ impl World {
         unpaused.pace = Pace::Running;
         unpaused.phase = Phase::Running(iteration());
         let started = plan(&unpaused, &self.0, at(BEGAN));
-        let (fingerprint, start_fingerprint) = started
+        let run = started
             .steps
-            .iter()
-            .find_map(|step| match step {
-                Step::StartMover(run) => Some((run.fingerprint().to_string(), run.start_fingerprint())),
-                _ => None,
-            })
+            .into_iter()
+            .find_map(|step| if let Step::StartMover(run) = step { Some(run) } else { None })
             .expect("this world lets the mover start");
         self = self.with_job(Ownership::Ours, 1, mover);
         if let Some(job) = &mut self.0.job {
-            job.fingerprint = fingerprint;
-            job.start_fingerprint = start_fingerprint;
+            job.fingerprint = run.fingerprint().to_string();
+            job.start_fingerprint = run.start_fingerprint();
+            job.iteration = Some(run.iteration);
+            job.claim = Some(run.claim);
         }
         self
     }
