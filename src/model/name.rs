@@ -102,8 +102,18 @@ pub fn cache(owner: &Owner) -> String {
 pub fn job(owner: &Owner, mover: &Mover) -> String {
     match mover {
         Mover::RsyncTls(_) => rsync_tls(owner),
-        Mover::Restic(_) => limited(&format!("volsync-{}-", side(owner.role)), &owner.name),
+        Mover::Restic(_) => restic(owner),
     }
+}
+
+/// The Jobs of all movers that an object may ask for.
+#[must_use]
+pub fn jobs(owner: &Owner) -> [String; 2] {
+    [rsync_tls(owner), restic(owner)]
+}
+
+fn restic(owner: &Owner) -> String {
+    limited(&format!("volsync-{}-", side(owner.role)), &owner.name)
 }
 
 /// Job and Service of rsync-tls.

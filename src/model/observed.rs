@@ -31,6 +31,8 @@ pub struct Observed {
     pub account: Option<Account>,
     /// The mover's Job, with its newest pod.
     pub job: Option<Job>,
+    /// Jobs of other movers, which the object asked for before.
+    pub other_jobs: Vec<Job>,
     /// Pods of former Jobs of this name whose movers have not ended. Looked for during an iteration.
     pub former_pods: Vec<String>,
     /// Whether the namespace allows privileged movers.

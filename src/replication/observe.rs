@@ -8,6 +8,7 @@ mod sight;
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
@@ -35,20 +36,23 @@ pub async fn observe(
 ) -> kube::Result<Observed> {
     let reader = Reader { client, mirrors, owner: &wish.owner };
     // An idle object needs nothing but what cleanup removes.
-    let (volumes, (job, former_pods), surroundings) = match &wish.phase {
+    let (volumes, (job, former_pods), other_jobs, surroundings) = match &wish.phase {
         Phase::Never => return Ok(Observed::default()),
         Phase::Idle { .. } => {
-            let (volumes, job) = futures::try_join!(reader.volumes(wish), reader.job(&wish.mover))?;
-            (volumes, (job, Vec::new()), Observed::default())
+            let name = name::job(&wish.owner, &wish.mover);
+            let (volumes, job, others) =
+                futures::try_join!(reader.volumes(wish), reader.job(&name), reader.other_jobs(&wish.mover))?;
+            (volumes, (job, Vec::new()), others, Observed::default())
         }
         Phase::Running(_) => {
-            let (volumes, movers) = futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover))?;
+            let (volumes, movers, others) =
+                futures::try_join!(reader.volumes(wish), reader.movers(&wish.mover), reader.other_jobs(&wish.mover))?;
             let needs_secrets = needs_secrets(&volumes, movers.0.as_ref());
             let surroundings = reader.surroundings(&wish.mover, needs_secrets).await?;
-            (volumes, movers, surroundings)
+            (volumes, movers, others, surroundings)
         }
     };
-    let seen = Observed { job, former_pods, ..merge(volumes, surroundings) };
+    let seen = Observed { job, other_jobs, former_pods, ..merge(volumes, surroundings) };
     if matches!(wish.phase, Phase::Running(_)) && is_yet_to_start(seen.job.as_ref()) {
         return reader.neighbours(wish, image, seen).await;
     }
@@ -209,9 +213,16 @@ impl Reader<'_> {
         }
     }
 
-    /// The Job.
-    async fn job(&self, mover: &Mover) -> kube::Result<Option<observed::Job>> {
-        let Some(job) = self.child::<Job>(&name::job(self.owner, mover)).await? else {
+    /// The Jobs of other movers than this one.
+    async fn other_jobs(&self, mover: &Mover) -> kube::Result<Vec<observed::Job>> {
+        let present = name::job(self.owner, mover);
+        let others = name::jobs(self.owner).into_iter().filter(|name| *name != present);
+        let found = try_join_all(others.map(|name| async move { self.job(&name).await })).await?;
+        Ok(found.into_iter().flatten().filter(|job| job.ownership == Ownership::Ours).collect())
+    }
+
+    async fn job(&self, name: &str) -> kube::Result<Option<observed::Job>> {
+        let Some(job) = self.child::<Job>(name).await? else {
             return Ok(None);
         };
         let pods = self.pods(&job.name_any(), Some(&job)).await?;

@@ -128,3 +128,41 @@ async fn a_first_deployment_that_has_nothing_to_restore_succeeds_and_says_so() {
     assert_eq!(status["latestImage"]["name"], "volsync-x-dest");
     assert_eq!(status["repository"], json!({"newest": [], "nothing": "NoRepository"}), "nobody counted");
 }
+
+/// Two movers would work on one volume.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mover_that_is_not_asked_for_any_more_is_gone_before_another_begins() {
+    let mut world = World::new().await;
+    world.create_claim("data").await;
+    world.create_repository("repository").await;
+    world.create_key("key", &format!("volsync:{}", "ab".repeat(32))).await;
+    let direct = |mover: Value| json!({"sourcePVC": "data", "trigger": {"manual": "one"}, "rsyncTLS": mover});
+    let tls = json!({"copyMethod": "Direct", "keySecret": "key", "address": "192.0.2.1"});
+    world.create_object::<ReplicationSource>(direct(tls)).await;
+    let operator = world.operator(&Mortal::immortal());
+    let jobs = async || {
+        let found = world.api::<Job>().list(&Default::default()).await.unwrap();
+        found.into_iter().map(|job| (job.name_any(), job.metadata.deletion_timestamp.is_some())).collect::<Vec<_>>()
+    };
+    let pass = async || {
+        let object = std::sync::Arc::new(world.object::<ReplicationSource>().await);
+        doppel::replication::reconcile(object, operator.clone()).await.unwrap();
+    };
+    let tls_job = "volsync-rsync-tls-src-x".to_owned();
+    for _ in 0..5 {
+        pass().await;
+    }
+    assert_eq!(jobs().await, [(tls_job.clone(), false)]);
+    let restic = json!({"rsyncTLS": null, "restic": {"copyMethod": "Direct", "repository": "repository"}});
+    let patch = Patch::Merge(json!({"spec": restic}));
+    world.api::<ReplicationSource>().patch("x", &PatchParams::default(), &patch).await.unwrap();
+    for _ in 0..5 {
+        pass().await;
+    }
+    assert_eq!(jobs().await, [(tls_job.clone(), true)], "its pod may still be there");
+    world.drop_job_finalizers(&tls_job).await;
+    for _ in 0..5 {
+        pass().await;
+    }
+    assert_eq!(jobs().await, [("volsync-src-x".to_owned(), false)]);
+}

@@ -34,7 +34,7 @@ pub async fn confirm(
 
 impl Reader<'_> {
     async fn is_nobody_at_work(&self, wish: &Replication) -> kube::Result<bool> {
-        let pods = self.all_pods(&name::job(self.owner, &wish.mover)).await?;
+        let pods = self.all_pods(&name::jobs(self.owner)).await?;
         Ok(!pods.iter().any(|pod| mover::is_at_work(pod, wish.mover.name())))
     }
 

@@ -83,13 +83,13 @@ impl Reader<'_> {
                     told.iter().filter(|pod| pod.labels().get(name::JOB_NAME_LABEL).is_some_and(|job| job == name));
                 Ok(of_job.map(|pod| (**pod).clone()).collect())
             }
-            None => self.all_pods(name).await,
+            None => self.all_pods(&[name.to_owned()]).await,
         }
     }
 
-    /// The same, as the API server has them.
-    pub(super) async fn all_pods(&self, job: &str) -> kube::Result<Vec<Pod>> {
-        let selector = ListParams::default().labels(&format!("{}={job}", name::JOB_NAME_LABEL));
+    /// The pods of all Jobs of these names, as the API server has them.
+    pub(super) async fn all_pods(&self, jobs: &[String]) -> kube::Result<Vec<Pod>> {
+        let selector = ListParams::default().labels(&format!("{} in ({})", name::JOB_NAME_LABEL, jobs.join(",")));
         Ok(self.api::<Pod>().list(&selector).await?.items)
     }
 

@@ -10,11 +10,10 @@ use crate::model::step::{Doomed, Step};
 
 /// Steps that remove what the last iteration left. What is already being deleted needs none.
 pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
-    if let Some(job) = &seen.job
-        && job.ownership == Ownership::Ours
-        && !job.deleting
-    {
-        draft.push(mover::stop(job));
+    for job in seen.job.iter().chain(&seen.other_jobs) {
+        if job.ownership == Ownership::Ours && !job.deleting {
+            draft.push(mover::stop(job));
+        }
     }
     let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
     let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim) && !is_younger(wish, claim.created));

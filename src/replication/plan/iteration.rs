@@ -30,6 +30,7 @@ fn advance(
     // What does not depend on the volume goes first, so that it is there when the volume is, and so that no copy is made, and
     // grows old, for a mover that lacks its key.
     mover::surroundings(draft, wish, seen, now)?;
+    start::require_alone(draft, seen)?;
     start::require_claims(draft, wish, seen)?;
     match &wish.direction {
         Direction::Source { claim, copy } => {

@@ -11,6 +11,14 @@ use crate::model::step::{MoverRun, Step};
 /// How often the pods beside a mover are looked at again while it has not started: they may keep its volume from it.
 const NEIGHBOURS_RECHECK: SignedDuration = SignedDuration::from_mins(1);
 
+/// Ends the movers that the object asked for before it asked for this one: two would work on one volume.
+pub(super) fn require_alone(draft: &mut Draft, seen: &Observed) -> Result<(), Outcome> {
+    for job in seen.other_jobs.iter().filter(|job| !job.deleting) {
+        draft.push(mover::stop(job));
+    }
+    seen.other_jobs.first().map_or(Ok(()), |job| Err(gone("Job", &job.name)))
+}
+
 /// Gives up a mover that does not run yet when a claim of it is being deleted: no kubelet starts its pod then, and the claim does
 /// not go before that pod does (`kubernetes.io/pvc-protection`).
 pub(super) fn require_claims(draft: &mut Draft, wish: &Replication, seen: &Observed) -> Result<(), Outcome> {

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 
 use super::world::{BEGAN, World, claim, destination, iteration, source};
 use super::{NOW, idle, names, now, running};
-use crate::model::observed::{Claimed, MoverState, Ownership};
+use crate::model::observed::{Claimed, Job, MoverState, Ownership};
 use crate::model::replication::{Direction, Image, Iteration, Lifetime, Pace, Publish, SourceCopy, Target};
 use crate::model::step::Step;
 use crate::replication::plan::{Outcome, Wait, plan};
@@ -82,6 +82,24 @@ fn what_the_job_of_another_iteration_has_done_is_not_believed() {
     }
     let begun = iteration();
     assert_ne!(begun.id(), Iteration { last_sync: Some(begun.since), ..begun.clone() }.id(), "both in one second");
+}
+
+#[test]
+fn a_mover_that_was_asked_for_before_ends_before_another_begins_and_goes_with_the_iteration() {
+    let wish = running(destination(publishing()));
+    let mut world = World::new().with_surroundings(&wish);
+    let job = world.clone().with_job(Ownership::Ours, 1, MoverState::Running).0.job;
+    world.0.other_jobs = job.map(|job| Job { name: "volsync-dst-rd".to_owned(), ..job }).into_iter().collect();
+    let wait = Outcome::Waiting(Wait::Gone { kind: "Job", name: "volsync-dst-rd".to_owned() });
+    let before = plan(&wish, &world.0, now());
+    assert_eq!((names(&before), &before.outcome), (vec!["delete Job volsync-dst-rd".to_owned()], &wait));
+    let left = plan(&idle(destination(publishing()), NOW, None), &world.0, now());
+    assert!(names(&left).contains(&"delete Job volsync-dst-rd".to_owned()), "{left:?}");
+    world.0.other_jobs[0].deleting = true;
+    let going = plan(&wish, &world.0, now());
+    assert_eq!((names(&going), going.outcome), (vec![], wait));
+    world.0.other_jobs.clear();
+    assert!(matches!(plan(&wish, &world.0, now()).steps[..], [Step::StartMover(_)]));
 }
 
 #[test]
