@@ -132,7 +132,7 @@ async fn a_first_deployment_that_has_nothing_to_restore_succeeds_and_says_so() {
 /// Two movers would work on one volume.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mover_that_is_not_asked_for_any_more_is_gone_before_another_begins() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.create_claim("data").await;
     world.create_repository("repository").await;
     world.create_key("key", &format!("volsync:{}", "ab".repeat(32))).await;

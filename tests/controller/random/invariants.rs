@@ -24,6 +24,9 @@ pub(super) struct Invariants {
     /// Snapshots that claims were being filled from, and by whom: each had its claim's mark or was its prime's origin.
     used: BTreeMap<String, String>,
     trespasses: BTreeSet<String>,
+    /// Jobs that were seen before, and those among them whose object was gone when they came.
+    jobs: BTreeSet<String>,
+    stillborn: BTreeSet<String>,
 }
 
 /// What an object's status said.
@@ -51,7 +54,8 @@ impl Invariants {
     /// What is broken.
     pub(super) fn check(&mut self, state: &State, cluster: &Cluster) -> Vec<String> {
         let mut broken: Vec<_> = std::mem::take(&mut self.trespasses).into_iter().collect();
-        broken.extend(movers_beside_each_other(state, cluster));
+        self.notice_stillborn(state);
+        broken.extend(movers_beside_each_other(state, cluster, &self.stillborn));
         broken.extend(self.images_that_are_gone(state, cluster));
         let sources = state.sources.iter().map(|object| (object.status(), uid(object), key(object)));
         let destinations = state.destinations.iter().map(|object| (object.status(), uid(object), key(object)));
@@ -66,6 +70,17 @@ impl Invariants {
         self.former = present;
         broken.extend(claims_filled_with_nothing(state, cluster));
         broken
+    }
+
+    /// A Job whose request was held up while its object was deleted: no precondition of a request to create can be about another object.
+    /// It goes as soon as the garbage collector sees it.
+    fn notice_stillborn(&mut self, state: &State) {
+        let there: BTreeSet<_> = state.sources.iter().map(uid).chain(state.destinations.iter().map(uid)).collect();
+        for job in state.jobs.iter().filter(|job| self.jobs.insert(uid(*job))) {
+            if !job.owner_references().iter().any(|owner| there.contains(&owner.uid)) {
+                self.stillborn.insert(uid(job));
+            }
+        }
     }
 
     /// A snapshot that a claim is being filled from stays until the claim has its volume, unless a user deletes it.
@@ -108,10 +123,12 @@ fn is_prime(claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim) -> bool {
 }
 
 /// No two Jobs work on one volume: neither their pods, nor those that they are about to have.
-fn movers_beside_each_other(state: &State, cluster: &Cluster) -> Vec<String> {
+fn movers_beside_each_other(state: &State, cluster: &Cluster, stillborn: &BTreeSet<String>) -> Vec<String> {
     let mut at_work: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut add = |namespace: Option<String>, claim: Option<String>, job: String| {
-        if let (Some(namespace), Some(claim)) = (namespace, claim) {
+        if let (Some(namespace), Some(claim)) = (namespace, claim)
+            && !stillborn.contains(&job)
+        {
             at_work.entry(format!("{namespace}/{claim}")).or_default().insert(job);
         }
     };
