@@ -16,6 +16,7 @@ use serde_json::json;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use doppel_contract::Line;
 
@@ -242,7 +243,8 @@ impl Applier {
         }
     }
 
-    /// Takes our owner reference off, and our labels too if a user claimed the snapshot.
+    /// Takes our owner reference off. If a user claimed the snapshot, our labels too, and the references to claims: those are being
+    /// filled from it, and it would go with the last of them.
     async fn release(
         &self,
         owner: &Owner,
@@ -253,12 +255,11 @@ impl Applier {
         let Some(snapshot) = api.get_metadata_opt(name).await? else {
             return Ok(());
         };
-        let owners: Vec<_> =
-            snapshot.owner_references().iter().filter(|reference| reference.uid != owner.uid).cloned().collect();
-        let labels = match claimed {
-            Claimed::ByUser => json!({name::CREATED_BY.0: null, name::CLEANUP_LABEL: null}),
-            Claimed::InUse | Claimed::Promised | Claimed::Free => json!({}),
-        };
+        let is_kept = claimed == Claimed::ByUser;
+        let claim = PersistentVolumeClaim::kind(&());
+        let stays = |reference: &&OwnerReference| reference.uid != owner.uid && !(is_kept && reference.kind == claim);
+        let owners: Vec<_> = snapshot.owner_references().iter().filter(stays).cloned().collect();
+        let labels = if is_kept { json!({name::CREATED_BY.0: null, name::CLEANUP_LABEL: null}) } else { json!({}) };
         let patch = json!({"metadata": {
             "resourceVersion": resource_version, "ownerReferences": owners, "labels": labels,
         }});

@@ -249,7 +249,7 @@ impl Stage {
         }
         let broken = invariants.check(&state, &cluster);
         let history = self.history.lock().unwrap();
-        let latest = history[history.len().saturating_sub(150)..].join("\n  ");
+        let latest = history[history.len().saturating_sub(600)..].join("\n  ");
         let there = state.lines();
         assert!(
             broken.is_empty(),

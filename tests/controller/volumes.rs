@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use doppel::api::destination::ReplicationDestination;
@@ -229,6 +229,24 @@ async fn a_snapshot_that_a_user_keeps_is_given_up_whether_idle_or_not() {
     keep(&world, &second).await;
     passes::<ReplicationDestination>(&world, &operator, 1).await;
     assert!(world.api::<VolumeSnapshot>().get(&second).await.unwrap().owner_references().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_a_user_keeps_does_not_go_with_the_claim_that_is_being_filled_from_it() {
+    let mut world = World::new().await;
+    world.create_object::<ReplicationDestination>(destination("one")).await;
+    let operator = world.operator(&Mortal::immortal());
+    let kept = image(&world.until(&operator, is_idle::<ReplicationDestination>).await);
+    world.create_claim("vs-prime-1").await;
+    let prime = world.api::<PersistentVolumeClaim>().get("vs-prime-1").await.unwrap();
+    let mut owners = world.api::<VolumeSnapshot>().get(&kept).await.unwrap().owner_references().to_vec();
+    owners.extend(prime.owner_ref(&()));
+    let held = Patch::Merge(json!({"metadata": {"ownerReferences": owners}}));
+    world.api::<VolumeSnapshot>().patch(&kept, &PatchParams::default(), &held).await.unwrap();
+    keep(&world, &kept).await;
+    passes::<ReplicationDestination>(&world, &operator, 1).await;
+    let kept = world.api::<VolumeSnapshot>().get(&kept).await.unwrap();
+    assert!(kept.owner_references().is_empty(), "it would go with its last owner: {:?}", kept.owner_references());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,8 @@ pub(super) fn unless_overtaken<T: std::fmt::Debug>(answer: kube::Result<T>) {
     match answer {
         // A pod is forbidden while its ServiceAccount is missing.
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 409) => {}
+        // A custom resource of another UID, where others would be a conflict.
+        Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains("metadata.uid") => {}
         answer => drop(answer.unwrap()),
     }
 }

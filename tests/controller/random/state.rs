@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use doppel::api::destination::ReplicationDestination;
 use doppel::api::source::ReplicationSource;
+use doppel::replication::interpret::Kind;
 use doppel::resources::snapshot::VolumeSnapshot;
 
 pub(super) const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
@@ -32,8 +33,14 @@ impl State {
     pub(super) fn lines(&self) -> Vec<String> {
         let claims = self.claims.iter().map(describe);
         let others = self.snapshots.iter().map(describe).chain(self.jobs.iter().map(describe));
-        claims.chain(others).chain(self.pods.iter().map(describe)).collect()
+        let children = claims.chain(others).chain(self.pods.iter().map(describe));
+        let objects = self.sources.iter().map(with_status).chain(self.destinations.iter().map(with_status));
+        objects.chain(children).collect()
     }
+}
+
+fn with_status<K: Kind>(object: &K) -> String {
+    format!("{}: {:?}", describe(object), object.status())
 }
 
 /// An object's kind, place and owners, and since when it is being deleted.
