@@ -47,7 +47,15 @@ pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &RestoreArgs) 
         println!("PersistentVolumeClaim {namespace}/{}: created", wish.claim);
     }
     println!("{begun}: restores into PersistentVolumeClaim {}", wish.claim);
-    sync::await_asked(cluster, begun, wish.tag, args.timeout).await?;
+    let ended = sync::await_asked(cluster, begun, wish.tag, args.timeout).await?;
+    if let Some(nothing) = sync::nothing(&ended.sync()) {
+        // The operator counts that as done, because first deployments rely on it. Who asks for a restore does not.
+        let why = format!(
+            "{nothing}; see kubectl doppel snapshots {}; PersistentVolumeClaim {} is as it was",
+            object.name, wish.claim
+        );
+        return Err(Error::Refused { object: ended.to_string(), why });
+    }
     println!(
         "The claim is filled. The ReplicationDestination {} may be deleted; the claim stays.",
         manifest::name(&wish.claim)

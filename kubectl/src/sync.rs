@@ -22,6 +22,7 @@ use crate::error::{Error, What};
 use crate::object::{Kind, Method, Object};
 use crate::{follow, text};
 use bar::Bar;
+pub(crate) use progress::nothing;
 use progress::{Asked, Stage};
 
 /// Values of spec.trigger.manual that begin like this are this program's.
@@ -51,20 +52,21 @@ pub(crate) async fn run(cluster: &Cluster, namespace: &str, args: &SyncArgs) -> 
     ended.and(restored)
 }
 
-/// Waits for a synchronization of an object that was asked for already by this value of its trigger.
+/// Waits for a synchronization of an object that was asked for already by this value of its trigger. Returns the object as it is then.
 pub(crate) async fn await_asked(
     cluster: &Cluster,
     object: Object,
     tag: String,
     limit: Option<Duration>,
-) -> Result<(), Error> {
+) -> Result<Object, Error> {
     let asked = Asked::new(tag, &object, 1);
     let mut sync = Sync { cluster, object, asked, stage: Stage::Asked, schedule: Schedule::None };
     tokio::select! {
-        ended = sync.follow(Goal::Done) => ended,
-        () = sleep(limit) => Err(sync.late(limit)),
-        _ = tokio::signal::ctrl_c() => Err(sync.interrupted()),
+        ended = sync.follow(Goal::Done) => ended?,
+        () = sleep(limit) => return Err(sync.late(limit)),
+        _ = tokio::signal::ctrl_c() => return Err(sync.interrupted()),
     }
+    Ok(sync.object)
 }
 
 async fn sleep(limit: Option<Duration>) {

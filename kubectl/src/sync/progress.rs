@@ -35,6 +35,17 @@ impl Asked {
     }
 }
 
+/// What there is to be said of a synchronization that was done and moved nothing: those of repositories are, on first deployments.
+pub(crate) fn nothing(status: &SyncStatus) -> Option<String> {
+    Some(match status.repository.as_ref()?.nothing.as_deref()? {
+        "EmptyVolume" => "nothing was backed up: the volume is empty".to_owned(),
+        "NoRepository" => "nothing was restored: there is no repository".to_owned(),
+        "NoSnapshot" => "nothing was restored: the repository has no snapshot".to_owned(),
+        "NoneEligible" => "nothing was restored: no snapshot is as old as was asked for".to_owned(),
+        other => format!("nothing was moved: {}", text::words(other)),
+    })
+}
+
 /// How far it is, and a line that says so.
 pub(super) fn of(asked: &Asked, former: Stage, object: &Object) -> (Stage, String) {
     let now = object.sync();
@@ -42,7 +53,8 @@ pub(super) fn of(asked: &Asked, former: Stage, object: &Object) -> (Stage, Strin
     let stage = stage(asked, former, &now, state.server);
     if stage == Stage::Done {
         let took = now.last_sync_duration.as_deref().map(text::one_line).unwrap_or_default();
-        return (stage, format!("synchronized, in {took}"));
+        let moved = nothing(&now).map_or_else(String::new, |nothing| format!("; {nothing}"));
+        return (stage, format!("synchronized, in {took}{moved}"));
     }
     if has_failed(asked, &now) || is_refused(&state) {
         return (Stage::Failed, "failed".to_owned());
@@ -168,6 +180,16 @@ mod tests {
         let object = changed("idle", |status| status.last_manual_sync = Some(TAG.to_owned()));
         let done = of(&asked("idle", 1), Stage::Asked, &object);
         assert_eq!(done, (Stage::Done, "synchronized, in 1m50.2s".to_owned()));
+    }
+
+    #[test]
+    fn one_that_moved_nothing_says_so() {
+        let object = changed("idle", |status| {
+            status.last_manual_sync = Some(TAG.to_owned());
+            status.repository = serde_json::from_value(serde_json::json!({"nothing": "EmptyVolume"})).unwrap();
+        });
+        let (_, line) = of(&asked("idle", 1), Stage::Asked, &object);
+        assert_eq!(line, "synchronized, in 1m50.2s; nothing was backed up: the volume is empty");
     }
 
     #[test]

@@ -71,6 +71,23 @@ fn a_claim_is_made_and_filled_and_a_second_time_the_same_object_does_it() {
 }
 
 #[test]
+fn a_restore_that_found_nothing_to_restore_is_an_error_that_says_so() {
+    let world = world("restore-nothing");
+    claim(&world, "data");
+    let running = world.spawn(&["restore", "data", "--at", "2020-01-01T00:00:00Z", "--timeout", "2m"]);
+    world.await_object("replicationdestination", "restore-data-restored");
+    let spec = world.read("replicationdestination", "restore-data-restored")["spec"].clone();
+    let done = json!({"lastManualSync": spec["trigger"]["manual"], "lastSyncTime": "2026-11-24T10:01:00Z",
+        "lastSyncDuration": "1s", "repository": {"nothing": "NoneEligible"}});
+    world.report("replicationdestination", "restore-data-restored", &done);
+    let ended = running.end();
+    assert!(ended.code == 1 && !ended.out.contains("is filled"), "{ended:?}");
+    for part in ["nothing was restored: no snapshot", "kubectl doppel snapshots data", "data-restored"] {
+        assert!(ended.err.contains(part), "{part:?} is missing in {ended:?}");
+    }
+}
+
+#[test]
 fn a_dry_run_prints_both_manifests_and_writes_nothing() {
     let world = world("restore-dry");
     claim(&world, "data");
