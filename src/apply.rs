@@ -25,8 +25,8 @@ use crate::mirror::{Mirrored, Mirrors};
 use crate::model::name;
 use crate::model::observed::Claimed;
 use crate::model::pod::MoverImage;
-use crate::model::replication::Owner;
-use crate::model::step::{Doomed, Ending, Step};
+use crate::model::replication::{Owner, Role};
+use crate::model::step::{Doomed, Ending, MoverRun, Step};
 use crate::resources::job::BuildError;
 use crate::resources::snapshot::VolumeSnapshot;
 use crate::resources::{self, secret};
@@ -109,7 +109,8 @@ impl Applier {
             Step::CreateClaim(new) => self.begin(namespace, &resources::claim::build(owner, new), mirrors).await,
             Step::TakeSnapshot(new) => self.begin(namespace, &resources::snapshot::build(owner, new), mirrors).await,
             Step::StartMover(run) => {
-                self.begin(namespace, &resources::job::build(owner, run, &self.image)?, mirrors).await
+                let run = with_receiver(run, owner, mirrors);
+                self.begin(namespace, &resources::job::build(owner, &run, &self.image)?, mirrors).await
             }
             Step::GrowClaim { name, capacity } => {
                 let patch = json!({"spec": {"resources": {"requests": {"storage": capacity}}}});
@@ -285,6 +286,13 @@ impl<K: Mirrored> Remains<K> {
             Self::Another => {}
         }
     }
+}
+
+/// With the UID of a destination's claim, which may have been made just now.
+fn with_receiver(run: &MoverRun, owner: &Owner, mirrors: &Mirrors) -> MoverRun {
+    let made = || mirrors.of::<PersistentVolumeClaim>().get(&owner.namespace, &run.claim)??.uid();
+    let receiver = run.receiver.clone().or_else(|| made().filter(|_| owner.role == Role::Destination));
+    MoverRun { receiver, ..run.clone() }
 }
 
 fn post_parameters() -> PostParams {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::model::name;
-use crate::model::replication::{Lifetime, Owner};
+use crate::model::replication::{IterationId, Lifetime, Owner};
 
 /// The API group and version of the two kinds.
 pub const API_VERSION: &str = "volsync.backube/v1alpha1";
@@ -36,10 +36,11 @@ fn metadata(owner: &Owner, name: &str, lifetime: Lifetime) -> ObjectMeta {
     }
 }
 
-/// Notes on a copy which value of the copy trigger it answers.
-fn note_answer(metadata: &mut ObjectMeta, answers: Option<&String>) {
-    metadata.annotations =
-        answers.map(|value| BTreeMap::from([(name::COPY_ANSWERS_ANNOTATION.to_owned(), value.clone())]));
+/// Notes which iteration a claim or a snapshot is made for, and which value of the copy trigger a copy answers.
+fn note_reasons(metadata: &mut ObjectMeta, iteration: Option<&IterationId>, answers: Option<&String>) {
+    let iteration = iteration.map(|id| (name::ITERATION_ANNOTATION.to_owned(), id.to_string()));
+    let answers = answers.map(|value| (name::COPY_ANSWERS_ANNOTATION.to_owned(), value.clone()));
+    metadata.annotations = Some(iteration.into_iter().chain(answers).collect());
 }
 
 /// The reference by which a child is found, and collected when its owner is deleted.

@@ -143,7 +143,8 @@ mod rbac {
             pull_secrets: vec![],
             placement: None,
             pace: Pace::Running,
-            iteration: name(),
+            receiver: None,
+            iteration: "2026-11-23T10:00:00Z".parse().unwrap(),
             attempt: 1,
             generation: None,
         };
@@ -156,6 +157,7 @@ mod rbac {
             access_modes: vec![],
             mode: VolumeMode::Filesystem,
             lifetime: Lifetime::Kept,
+            iteration: None,
             answers: None,
         };
         let steps = vec![
@@ -169,6 +171,7 @@ mod rbac {
                 claim: name(),
                 class: None,
                 lifetime: Lifetime::Kept,
+                iteration: None,
                 answers: None,
             }),
             Step::StartMover(Box::new(run)),

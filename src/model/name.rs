@@ -47,8 +47,10 @@ pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 pub const JOB_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 /// What a mover's pod calls the volume that it reads or writes, VolSync's too.
 pub const DATA_VOLUME: &str = "data";
-/// Annotation on Jobs: which iteration they are for.
+/// Annotation on Jobs, claims and snapshots: which iteration they were made for.
 pub const ITERATION_ANNOTATION: &str = "doppel.backube/iteration";
+/// Annotation on a destination's Jobs: the UID of the claim that they write to.
+pub const RECEIVER_ANNOTATION: &str = "doppel.backube/claim-uid";
 /// Annotation on Jobs: which attempt of the present iteration this is, counted from 1.
 pub const ATTEMPT_ANNOTATION: &str = "doppel.backube/attempt";
 /// Annotation on Jobs: fingerprint of the run that was asked for, so that a changed wish is noticed.

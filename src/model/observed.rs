@@ -4,7 +4,7 @@ use doppel_contract::Report;
 use jiff::Timestamp;
 
 use super::copy_trigger::CopyTrigger;
-use super::replication::VolumeMode;
+use super::replication::{IterationId, VolumeMode};
 
 /// The world around one object.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -105,6 +105,8 @@ pub struct Claim {
     pub request: Option<String>,
     /// When it was created.
     pub created: Timestamp,
+    /// The iteration that it was made for, where it says so.
+    pub iteration: Option<IterationId>,
     /// What its application says about copies of it, if it does.
     pub copy_trigger: Option<CopyTrigger>,
     /// Of a copy: the value of the copy trigger that it was made for.
@@ -200,6 +202,8 @@ pub struct Snapshot {
     pub restore_size: Option<String>,
     /// When it was created.
     pub created: Timestamp,
+    /// The iteration that it was taken for, where it says so.
+    pub iteration: Option<IterationId>,
     /// Of a copy: the value of the copy trigger that it was made for.
     pub answers: Option<String>,
     /// Whether something else wants it: another owner, the populator, or a user's do-not-delete label.
@@ -282,11 +286,13 @@ pub struct Job {
     /// Whether it is being deleted.
     pub deleting: bool,
     /// The iteration that it was made for, where it says so.
-    pub iteration: Option<String>,
+    pub iteration: Option<IterationId>,
     /// Which attempt of the iteration it is, from 1.
     pub attempt: u32,
     /// The claim that its mover reads or writes.
     pub claim: Option<String>,
+    /// UID of the claim that a destination's mover writes to, where it says so.
+    pub receiver: Option<String>,
     /// The fingerprint of the run it was made for.
     pub fingerprint: String,
     /// The fingerprint of how it was to start.

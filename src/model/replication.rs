@@ -1,5 +1,8 @@
 //! What one ReplicationSource or ReplicationDestination asks for, and where its iteration stands.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -43,6 +46,15 @@ impl Replication {
             trigger @ (Trigger::Manual(_) | Trigger::Continuous) => trigger,
         };
         Self { trigger, deadlines: policy.deadlines, ..self }
+    }
+
+    /// The iteration that is under way.
+    #[must_use]
+    pub fn iteration(&self) -> Option<IterationId> {
+        match &self.phase {
+            Phase::Running(iteration) => Some(iteration.id()),
+            Phase::Never | Phase::Idle { .. } => None,
+        }
     }
 
     /// The name of the snapshot that becomes this iteration's image: never that of the image which is published already.
@@ -293,12 +305,47 @@ pub struct Iteration {
 }
 
 impl Iteration {
-    /// What tells it from all others of its object. Of two that begin in one second one has ended in it.
+    /// What tells it from all others of its object.
     #[must_use]
-    pub fn id(&self) -> String {
-        match self.last_sync {
-            Some(last_sync) => format!("{} after {last_sync}", self.since),
-            None => self.since.to_string(),
-        }
+    pub fn id(&self) -> IterationId {
+        IterationId { since: self.since, last_sync: self.last_sync }
     }
 }
+
+/// What tells an iteration from all others of its object, and is written on everything that is made for it. Of two that begin in one
+/// second one has ended in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IterationId {
+    since: Timestamp,
+    last_sync: Option<Timestamp>,
+}
+
+impl IterationId {
+    /// Whether it began when that success of its object was known. Both times are of the object's status: no clock is compared with
+    /// another.
+    #[must_use]
+    pub fn is_after(&self, success: Timestamp) -> bool {
+        self.last_sync.is_some_and(|last_sync| last_sync >= success)
+    }
+}
+
+impl fmt::Display for IterationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.since)?;
+        self.last_sync.map_or(Ok(()), |last_sync| write!(f, "{AFTER}{last_sync}"))
+    }
+}
+
+impl FromStr for IterationId {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (since, last_sync) = match text.split_once(AFTER) {
+            Some((since, last_sync)) => (since, Some(last_sync.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self { since: since.parse()?, last_sync })
+    }
+}
+
+const AFTER: &str = " after ";

@@ -14,7 +14,7 @@ use super::copy_trigger::Answer;
 use super::mover::{Certificates, Listen};
 use super::observed::{Claimed, Privilege};
 use super::pod::{Placement, PodSettings, Verbosity};
-use super::replication::{Pace, VolumeMode};
+use super::replication::{IterationId, Pace, VolumeMode};
 use doppel_contract::Request;
 
 /// One thing to do to the cluster, always in the owner's namespace.
@@ -213,6 +213,8 @@ pub struct NewClaim {
     pub mode: VolumeMode,
     /// Whether cleanup deletes it.
     pub lifetime: super::replication::Lifetime,
+    /// Which iteration it is made for.
+    pub iteration: Option<IterationId>,
     /// The value of the copy trigger that it is made for.
     pub answers: Option<String>,
 }
@@ -239,6 +241,8 @@ pub struct NewSnapshot {
     pub class: Option<String>,
     /// Whether cleanup deletes it.
     pub lifetime: super::replication::Lifetime,
+    /// Which iteration it is taken for.
+    pub iteration: Option<IterationId>,
     /// The value of the copy trigger that it is made for.
     pub answers: Option<String>,
 }
@@ -283,9 +287,12 @@ pub struct MoverRun {
     /// Whether it may run yet.
     #[serde(skip)]
     pub pace: Pace,
-    /// Which iteration it is for ([`super::replication::Iteration::id`]).
+    /// UID of the claim, if it is a destination's and is there already.
     #[serde(skip)]
-    pub iteration: String,
+    pub receiver: Option<String>,
+    /// Which iteration it is for.
+    #[serde(skip)]
+    pub iteration: IterationId,
     /// Which attempt of the iteration it is, from 1.
     #[serde(skip)]
     pub attempt: u32,

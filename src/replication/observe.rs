@@ -21,7 +21,7 @@ use crate::model::mover::{Meeting, Mover, RsyncTls};
 use crate::model::name;
 use crate::model::observed::{self, Claimed, Observed, Ownership, Privilege};
 use crate::model::pod::MoverImage;
-use crate::model::replication::{Direction, Owner, Phase, Publish, Replication, Target, VolumeMode};
+use crate::model::replication::{Direction, IterationId, Owner, Phase, Publish, Replication, Target, VolumeMode};
 use crate::population::observe::{claims_being_filled, marks};
 use crate::resources::snapshot::VolumeSnapshot;
 
@@ -251,9 +251,10 @@ impl Reader<'_> {
             uid: job.uid().unwrap_or_default(),
             ownership: self.ownership(job),
             deleting: job.metadata.deletion_timestamp.is_some(),
-            iteration: job.annotations().get(name::ITERATION_ANNOTATION).cloned(),
+            iteration: iteration(job),
             attempt: annotation(name::ATTEMPT_ANNOTATION).parse().unwrap_or(1),
             claim: mover::claim(job),
+            receiver: job.annotations().get(name::RECEIVER_ANNOTATION).cloned(),
             fingerprint: annotation(name::FINGERPRINT_ANNOTATION),
             start_fingerprint: annotation(name::START_ANNOTATION),
             parallelism: job.spec.as_ref().and_then(|spec| spec.parallelism).unwrap_or(1),
@@ -292,6 +293,7 @@ impl Reader<'_> {
             access_modes: status.access_modes.or(spec.access_modes).unwrap_or_default(),
             capacity: status.capacity.and_then(|capacity| capacity.get("storage").map(|size| size.0.clone())),
             created: created(claim),
+            iteration: iteration(claim),
             copy_trigger: copy_trigger(claim.annotations()),
             answers: claim.annotations().get(name::COPY_ANSWERS_ANNOTATION).cloned(),
             noted_image: claim.annotations().get(name::NOTED_IMAGE_ANNOTATION).filter(|name| !name.is_empty()).cloned(),
@@ -316,6 +318,7 @@ impl Reader<'_> {
             error: status.error.and_then(|error| error.message),
             restore_size: status.restore_size,
             created: created(snapshot),
+            iteration: iteration(snapshot),
             answers: snapshot.annotations().get(name::COPY_ANSWERS_ANNOTATION).cloned(),
             claimed: if labels.contains_key(name::DO_NOT_DELETE_LABEL) {
                 Claimed::ByUser
@@ -362,6 +365,10 @@ fn is_of(pod: &Pod, job: &Job) -> bool {
 
 fn created(object: &impl ResourceExt) -> Timestamp {
     object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+fn iteration(object: &impl ResourceExt) -> Option<IterationId> {
+    object.annotations().get(name::ITERATION_ANNOTATION)?.parse().ok()
 }
 
 fn copy_trigger(annotations: &BTreeMap<String, String>) -> Option<CopyTrigger> {

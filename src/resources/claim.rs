@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
-use super::{metadata, note_answer};
+use super::{metadata, note_reasons};
 use crate::model::copy_trigger::{Answer, CopyStatus};
 use crate::model::name;
 use crate::model::replication::Owner;
@@ -23,7 +23,7 @@ pub fn build(owner: &Owner, new: &NewClaim) -> PersistentVolumeClaim {
         name: name.to_owned(),
     };
     let mut metadata = metadata(owner, &new.name, new.lifetime);
-    note_answer(&mut metadata, new.answers.as_ref());
+    note_reasons(&mut metadata, new.iteration.as_ref(), new.answers.as_ref());
     PersistentVolumeClaim {
         metadata,
         spec: Some(PersistentVolumeClaimSpec {

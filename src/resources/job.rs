@@ -36,13 +36,15 @@ pub struct BuildError {
 pub fn build(owner: &Owner, run: &MoverRun, image: &MoverImage) -> Result<Job, BuildError> {
     let owner_annotation = (name::OWNER_ANNOTATION.to_owned(), format!("{}/{}", owner.role.kind(), owner.name));
     let mut metadata = metadata(owner, &run.job, Lifetime::Temporary);
-    metadata.annotations = Some(BTreeMap::from([
+    let receiver = run.receiver.iter().map(|claim| (name::RECEIVER_ANNOTATION.to_owned(), claim.clone()));
+    let annotations = BTreeMap::from([
         owner_annotation.clone(),
-        (name::ITERATION_ANNOTATION.to_owned(), run.iteration.clone()),
+        (name::ITERATION_ANNOTATION.to_owned(), run.iteration.to_string()),
         (name::ATTEMPT_ANNOTATION.to_owned(), run.attempt.to_string()),
         (name::FINGERPRINT_ANNOTATION.to_owned(), run.fingerprint().to_string()),
         (name::START_ANNOTATION.to_owned(), run.start_fingerprint()),
-    ]));
+    ]);
+    metadata.annotations = Some(annotations.into_iter().chain(receiver).collect());
     let mut labels = map(&run.pod_labels);
     labels.insert(name::CREATED_BY.0.to_owned(), name::CREATED_BY.1.to_owned());
     labels.extend(map(&run.pod.labels));

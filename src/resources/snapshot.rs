@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{metadata, note_answer};
+use super::{metadata, note_reasons};
 use crate::model::replication::Owner;
 use crate::model::step::NewSnapshot;
 
@@ -70,7 +70,7 @@ pub struct VolumeSnapshotError {
 #[must_use]
 pub fn build(owner: &Owner, new: &NewSnapshot) -> VolumeSnapshot {
     let mut metadata = metadata(owner, &new.name, new.lifetime);
-    note_answer(&mut metadata, new.answers.as_ref());
+    note_reasons(&mut metadata, new.iteration.as_ref(), new.answers.as_ref());
     VolumeSnapshot {
         metadata,
         spec: VolumeSnapshotSpec {

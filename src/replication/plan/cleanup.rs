@@ -5,21 +5,22 @@ use jiff::Timestamp;
 use super::{Draft, mover};
 use crate::model::name;
 use crate::model::observed::{Child, Claim, Claimed, Observed, Ownership, Snapshot};
-use crate::model::replication::{Direction, Image, Lifetime, Phase, Replication, Target};
+use crate::model::replication::{Direction, Image, IterationId, Lifetime, Phase, Replication, Target};
 use crate::model::step::{Doomed, Step};
 
 /// Steps that remove what the last iteration left. What is already being deleted needs none.
 pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     for job in seen.job.iter().chain(&seen.other_jobs) {
-        if job.ownership == Ownership::Ours && !job.deleting {
+        if job.ownership == Ownership::Ours && !job.deleting && !is_of_a_later_one(wish, job.iteration.as_ref()) {
             draft.push(mover::stop(job));
         }
     }
     let copy = seen.copy_claim.iter().filter(|claim| claim.temporary);
-    let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim) && !is_younger(wish, claim.created));
-    let cache = seen.cache_claim.iter().filter(|claim| !keeps_cache(wish) && !is_younger(wish, claim.created));
+    let target = seen.claim.iter().filter(|claim| is_temporary(wish, claim));
+    let cache = seen.cache_claim.iter().filter(|_| !keeps_cache(wish));
     for claim in copy.chain(target).chain(cache) {
-        if claim.ownership == Ownership::Ours && !claim.deleting {
+        let is_younger = is_younger(wish, claim.iteration.as_ref(), claim.created);
+        if claim.ownership == Ownership::Ours && !claim.deleting && !is_younger {
             draft.push(Step::DeleteClaim(Doomed { name: claim.name.clone(), uid: claim.uid.clone() }));
         }
     }
@@ -32,7 +33,8 @@ pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     }
     for snapshot in &seen.snapshots {
         // One that a user keeps is given up, and nothing is lost by that.
-        if snapshot.claimed != Claimed::ByUser && (is_current(wish, snapshot) || is_younger(wish, snapshot.created)) {
+        let is_younger = is_younger(wish, snapshot.iteration.as_ref(), snapshot.created);
+        if snapshot.claimed != Claimed::ByUser && (is_current(wish, snapshot) || is_younger) {
             continue;
         }
         retire(draft, snapshot);
@@ -65,12 +67,21 @@ pub(super) fn release_kept(draft: &mut Draft, seen: &Observed) {
     }
 }
 
-/// Whether a destination's claim or snapshot is younger than the last synchronization that this pass knows of. Then there has been
-/// another one: the pass was held up after it had read the object, and another operator acts by now. It may be that one's image.
-fn is_younger(wish: &Replication, created: Timestamp) -> bool {
-    match (&wish.direction, &wish.phase) {
-        (Direction::Destination { .. }, Phase::Idle { last_sync, .. }) => created > *last_sync,
-        _ => false,
+/// Whether something was made for an iteration that began after the last synchronization that this pass knows of. Then the pass was
+/// held up after it had read the object, and another operator acts by now.
+fn is_of_a_later_one(wish: &Replication, iteration: Option<&IterationId>) -> bool {
+    match &wish.phase {
+        Phase::Idle { last_sync, .. } => iteration.is_some_and(|iteration| iteration.is_after(*last_sync)),
+        Phase::Never | Phase::Running(_) => false,
+    }
+}
+
+/// The same of a claim or a snapshot, which may be that operator's image. Those of VolSync do not say what they were made for: a
+/// destination's tell by their time.
+fn is_younger(wish: &Replication, iteration: Option<&IterationId>, created: Timestamp) -> bool {
+    match (iteration, &wish.direction, &wish.phase) {
+        (None, Direction::Destination { .. }, Phase::Idle { last_sync, .. }) => created > *last_sync,
+        _ => is_of_a_later_one(wish, iteration),
     }
 }
 

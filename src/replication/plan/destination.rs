@@ -17,9 +17,11 @@ pub(super) fn require_receiver(draft: &mut Draft, seen: &Observed) -> Result<(),
     let Some(job) = seen.job.as_ref().filter(|job| job.ownership == Ownership::Ours && !image_is_begun(seen)) else {
         return Ok(());
     };
-    // Both times are the API server's. A claim is always made before its mover's Job.
-    let is_received_into =
-        |claim: &Claim| claim.created <= job.since && job.claim.as_ref().is_none_or(|name| *name == claim.name);
+    let is_received_into = |claim: &Claim| match &job.receiver {
+        Some(receiver) => *receiver == claim.uid,
+        // Both times are the API server's. A claim is always made before its mover's Job.
+        None => claim.created <= job.since && job.claim.as_ref().is_none_or(|name| *name == claim.name),
+    };
     if seen.claim.as_ref().is_some_and(is_received_into) {
         return Ok(());
     }
@@ -71,6 +73,7 @@ pub(super) fn claim(
                     access_modes: access_modes.clone(),
                     mode: *mode,
                     lifetime: *lifetime,
+                    iteration: wish.iteration(),
                     answers: None,
                 }));
                 return Ok(Volume { claim: name, mode: *mode, read_only: false });
@@ -116,6 +119,7 @@ pub(super) fn image(
             claim: claim.to_owned(),
             class: class.clone(),
             lifetime: Lifetime::Kept,
+            iteration: wish.iteration(),
             answers: None,
         })
     };

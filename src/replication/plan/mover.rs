@@ -11,7 +11,7 @@ use crate::model::mover::{KeySource, Listen, Meeting, Mover, RsyncTls};
 use crate::model::name;
 use crate::model::observed::{Job, Key, MoverEnd, MoverState, Observed, Ownership};
 use crate::model::reason::Reason;
-use crate::model::replication::{Iteration, Pace, Replication, VolumeMode};
+use crate::model::replication::{Iteration, Pace, Replication, Role, VolumeMode};
 use crate::model::step::{Doomed, Ending, MountedSecret, MoverRun, NewService, Step};
 
 /// Where a mover finds its volume: a tree, or a device.
@@ -274,6 +274,7 @@ fn mover_run(wish: &Replication, seen: &Observed, volume: &Volume, running: &Ite
         pull_secrets: copies.map(|secret| secret.copy.clone()).collect(),
         placement: None,
         pace: wish.pace,
+        receiver: seen.claim.as_ref().filter(|_| wish.owner.role == Role::Destination).map(|claim| claim.uid.clone()),
         iteration: running.id(),
         attempt: running.failed_attempts + 1,
         generation: wish.generation,

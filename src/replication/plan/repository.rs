@@ -92,6 +92,7 @@ pub(super) fn cache(
         access_modes: shape.access_modes.clone().or(modes).unwrap_or_else(|| vec!["ReadWriteOnce".to_owned()]),
         mode: VolumeMode::Filesystem,
         lifetime: shape.lifetime,
+        iteration: wish.iteration(),
         answers: None,
     }));
     Ok(())

@@ -58,6 +58,7 @@ pub(super) fn point_in_time(
                         claim: claim.to_owned(),
                         class: class.clone(),
                         lifetime: Lifetime::Temporary,
+                        iteration: wish.iteration(),
                         answers: copy_trigger::allows(draft, source, now)?,
                     })
                 };
@@ -141,6 +142,7 @@ fn new_copy(
         access_modes: shape.access_modes.clone().unwrap_or_else(|| source.access_modes.clone()),
         mode: source.mode,
         lifetime: Lifetime::Temporary,
+        iteration: wish.iteration(),
         answers: None,
     })
 }

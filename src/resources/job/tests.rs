@@ -40,7 +40,8 @@ fn run(privilege: Privilege, pod: PodSettings) -> MoverRun {
         pull_secrets: vec![],
         placement: None,
         pace: Pace::Running,
-        iteration: "2026-11-23T10:00:00Z".to_owned(),
+        receiver: None,
+        iteration: "2026-11-23T10:00:00Z".parse().unwrap(),
         attempt: 1,
         generation: None,
     }

@@ -6,7 +6,9 @@ use jiff::SignedDuration;
 use super::world::{BEGAN, World, claim, destination, iteration, source};
 use super::{NOW, idle, names, now, running};
 use crate::model::observed::{Claimed, Job, MoverState, Ownership};
-use crate::model::replication::{Direction, Image, Iteration, Lifetime, Pace, Publish, SourceCopy, Target};
+use crate::model::replication::{
+    Direction, Image, Iteration, IterationId, Lifetime, Pace, Publish, SourceCopy, Target,
+};
 use crate::model::step::Step;
 use crate::replication::plan::{Outcome, Wait, plan};
 
@@ -46,13 +48,19 @@ fn what_a_mover_received_in_a_claim_that_is_gone_or_was_made_again_is_received_a
     let wish = running(destination(publishing()));
     let world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
     assert_eq!(names(&plan(&wish, &world.0, now())), ["create VolumeSnapshot volsync-rd-dst-20261123100000"]);
-    for changed in [world.clone().without_claim(), world.clone().with_claim_made(NOW)] {
+    // In the same second.
+    let mut made_again = world.clone();
+    made_again.0.claim.as_mut().unwrap().uid = "another".to_owned();
+    // The Job does not say into which it has received: VolSync's, or that of an older version.
+    let mut with_claim_made = world.clone().with_claim_made(NOW);
+    with_claim_made.0.job.as_mut().unwrap().receiver = None;
+    for changed in [world.clone().without_claim(), made_again.clone(), with_claim_made] {
         let again = plan(&wish, &changed.0, now());
         assert_eq!(names(&again), ["delete Job volsync-rsync-tls-src-rs"]);
         assert!(matches!(again.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{:?}", again.outcome);
     }
     // Its snapshot was taken before: that is what was received.
-    let begun = world.with_claim_made(NOW).with_image(true);
+    let begun = made_again.with_image(true);
     assert!(matches!(plan(&wish, &begun.0, now()).outcome, Outcome::Completed { .. }));
 }
 
@@ -74,8 +82,8 @@ fn what_a_mover_received_in_another_claim_than_the_one_that_is_wished_for_now_is
 fn what_the_job_of_another_iteration_has_done_is_not_believed() {
     for wish in [running(source(SourceCopy::Direct)), running(destination(publishing()))] {
         let mut world = World::new().with_surroundings(&wish).with_ended(&wish, 1, Verdict::Complete);
-        assert_eq!(world.0.job.as_ref().unwrap().iteration.as_deref(), Some(BEGAN));
-        world.0.job.as_mut().unwrap().iteration = Some("2026-11-23T09:59:59Z".to_owned());
+        assert_eq!(world.0.job.as_ref().unwrap().iteration, Some(BEGAN.parse().unwrap()));
+        world.0.job.as_mut().unwrap().iteration = Some("2026-11-23T09:59:59Z".parse().unwrap());
         let again = plan(&wish, &world.0, now());
         assert_eq!(names(&again), ["delete Job volsync-rsync-tls-src-rs"]);
         assert!(matches!(again.outcome, Outcome::Waiting(Wait::Gone { kind: "Job", .. })), "{:?}", again.outcome);
@@ -118,8 +126,31 @@ fn a_pass_that_knows_nothing_of_the_last_synchronization_removes_nothing_of_it()
     let Direction::Destination { target: Target::Dynamic { lifetime, .. }, .. } = &mut wish.direction else { panic!() };
     *lifetime = Lifetime::Temporary;
     wish.image = Some(Image::Snapshot("former".to_owned()));
-    let world = World::new().with_claim_of(Ownership::Ours).with_snapshot("latest", Claimed::Free);
-    let cleaned = |last_sync: &str| names(&plan(&idle(wish.clone(), last_sync, None), &world.0, now()));
-    assert_eq!(cleaned(BEGAN).len(), 2, "of what was made before it, as always");
-    assert_eq!(cleaned("2026-11-23T09:59:59Z"), Vec::<String>::new());
+    let world = World::new().with_claim_of(Ownership::Ours).with_snapshot("latest", Claimed::Free).with_job(
+        Ownership::Ours,
+        1,
+        MoverState::Running,
+    );
+    let cleaned = |world: &World, last_sync: &str| names(&plan(&idle(wish.clone(), last_sync, None), &world.0, now()));
+    // What VolSync made does not say what for.
+    assert_eq!(cleaned(&world, BEGAN).len(), 3, "of what was made before it, as always");
+    assert_eq!(cleaned(&world, "2026-11-23T09:59:59Z"), ["delete Job volsync-rsync-tls-src-rs"]);
+    // What an operator made whose clock is ahead of the API server's.
+    let later: IterationId = "2026-11-23T10:05:03Z after 2026-11-23T10:05:00Z".parse().unwrap();
+    let mut world = world;
+    world.0.claim.as_mut().unwrap().iteration = Some(later.clone());
+    world.0.snapshots[0].iteration = Some(later.clone());
+    world.0.job.as_mut().unwrap().iteration = Some(later);
+    assert_eq!(cleaned(&world, "2026-11-23T10:05:00Z"), Vec::<String>::new());
+    assert_eq!(cleaned(&world, "2026-11-23T10:05:20Z").len(), 3);
+}
+
+#[test]
+fn an_iteration_is_read_back_as_it_was_written() {
+    for id in [iteration().id(), Iteration { last_sync: Some(now()), ..iteration() }.id()] {
+        assert_eq!(id.to_string().parse::<IterationId>().unwrap(), id);
+    }
+    for text in ["", "after", "2026-11-23T10:05:03Z after ", " after 2026-11-23T10:05:00Z"] {
+        assert!(text.parse::<IterationId>().is_err(), "{text}");
+    }
 }

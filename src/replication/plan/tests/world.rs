@@ -172,6 +172,7 @@ impl World {
             attempt,
             iteration: None,
             claim: None,
+            receiver: None,
             fingerprint: String::new(),
             start_fingerprint: String::new(),
             parallelism: 1,
@@ -224,6 +225,7 @@ impl World {
             job.start_fingerprint = run.start_fingerprint();
             job.iteration = Some(run.iteration);
             job.claim = Some(run.claim);
+            job.receiver = run.receiver;
         }
         self
     }
@@ -257,6 +259,7 @@ pub(super) fn claim(name: &str, ownership: Ownership) -> Claim {
         capacity: Some("2Gi".to_owned()),
         request: Some("2Gi".to_owned()),
         created: at(BEGAN),
+        iteration: None,
         copy_trigger: None,
         answers: None,
         noted_image: None,
@@ -275,6 +278,7 @@ pub(super) fn snapshot(name: &str) -> Snapshot {
         error: None,
         restore_size: Some("3Gi".to_owned()),
         created: at(BEGAN),
+        iteration: None,
         answers: None,
         claimed: Claimed::Free,
     }
