@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     pub(super) successes: BTreeMap<String, usize>,
     /// What users have deleted.
     pub(super) removed: BTreeSet<String>,
+    /// By UID: the version of the cluster's state at which a user deleted an object.
+    pub(super) ends: BTreeMap<String, u64>,
     pub(super) number: u64,
     pub(super) pods: u64,
 }
@@ -62,6 +64,7 @@ impl Cluster {
             owners: BTreeMap::new(),
             successes: BTreeMap::new(),
             removed: BTreeSet::new(),
+            ends: BTreeMap::new(),
             number: 0,
             pods: 0,
         };

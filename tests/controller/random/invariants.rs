@@ -12,7 +12,7 @@ use doppel::replication::interpret::Kind;
 use doppel::resources::snapshot::VolumeSnapshot;
 
 use super::cluster::Cluster;
-use super::state::{State, UID_LABEL, claim_of, is_alive, is_deleted, is_finished, place, uid};
+use super::state::{State, UID_LABEL, claim_of, is_alive, is_deleted, is_finished, place, uid, version};
 
 const MARK: &str = "volsync.backube/volpop-pvc-";
 
@@ -24,7 +24,7 @@ pub(super) struct Invariants {
     /// Snapshots that claims were being filled from, and by whom: each had its claim's mark or was its prime's origin.
     used: BTreeMap<String, String>,
     trespasses: BTreeSet<String>,
-    /// Jobs that were seen before, and those among them whose object was gone when they came.
+    /// Jobs that were seen before, and those among them that came after their object had been deleted.
     jobs: BTreeSet<String>,
     stillborn: BTreeSet<String>,
 }
@@ -54,7 +54,7 @@ impl Invariants {
     /// What is broken.
     pub(super) fn check(&mut self, state: &State, cluster: &Cluster) -> Vec<String> {
         let mut broken: Vec<_> = std::mem::take(&mut self.trespasses).into_iter().collect();
-        self.notice_stillborn(state);
+        self.notice_stillborn(state, cluster);
         broken.extend(movers_beside_each_other(state, cluster, &self.stillborn));
         broken.extend(self.images_that_are_gone(state, cluster));
         let sources = state.sources.iter().map(|object| (object.status(), uid(object), key(object)));
@@ -74,10 +74,10 @@ impl Invariants {
 
     /// A Job whose request was held up while its object was deleted: no precondition of a request to create can be about another object.
     /// It goes as soon as the garbage collector sees it.
-    fn notice_stillborn(&mut self, state: &State) {
-        let there: BTreeSet<_> = state.sources.iter().map(uid).chain(state.destinations.iter().map(uid)).collect();
+    fn notice_stillborn(&mut self, state: &State, cluster: &Cluster) {
         for job in state.jobs.iter().filter(|job| self.jobs.insert(uid(*job))) {
-            if !job.owner_references().iter().any(|owner| there.contains(&owner.uid)) {
+            let made = version(job.resource_version().as_deref());
+            if job.owner_references().iter().any(|owner| cluster.ends.get(&owner.uid).is_some_and(|end| *end < made)) {
                 self.stillborn.insert(uid(job));
             }
         }

@@ -1,10 +1,17 @@
 //! The Job controller and the kubelet.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
+
+use doppel::api::destination::ReplicationDestination;
+use doppel::api::source::ReplicationSource;
+use doppel::replication::interpret::Kind;
 
 use super::cluster::{Cluster, unless_overtaken};
 use super::state::{UID_LABEL, all, claim_of, is_alive, is_deleted, is_finished, place, uid};
@@ -76,6 +83,7 @@ impl Cluster {
     pub(super) async fn run_pods(&mut self) {
         self.notice().await;
         let claims = all::<PersistentVolumeClaim>(&self.client).await;
+        let synchronized = synchronized_in_this_second(&self.client).await;
         for pod in all::<Pod>(&self.client).await {
             if !self.is_time() {
                 continue;
@@ -90,7 +98,9 @@ impl Cluster {
             let volume = volume.and_then(|claim| claim.spec.as_ref()?.volume_name.clone());
             match (pod.status.as_ref().and_then(|status| status.phase.as_deref()), volume) {
                 (Some("Pending"), Some(volume)) => self.let_run(&pod, &volume).await,
-                (Some("Running"), volume) if is_of_a_former_second(&pod) => self.end(&pod, volume).await,
+                (Some("Running"), volume) if self.owner(&pod).is_none_or(|owner| !synchronized.contains(owner)) => {
+                    self.end(&pod, volume).await;
+                }
                 _ => {}
             }
         }
@@ -113,10 +123,14 @@ impl Cluster {
             if let Some(volume) = volume.filter(|_| is_receiver(pod)) {
                 self.contents.insert(volume, self.number);
             }
-            let owner = pod.labels().get(UID_LABEL).and_then(|job| self.owners.get(job)).cloned().unwrap();
+            let owner = self.owner(pod).cloned().unwrap();
             *self.successes.entry(owner).or_default() += 1;
         }
         self.set_state(pod, if succeeds { "Succeeded" } else { "Failed" }, &json!({"terminated": ended})).await;
+    }
+
+    fn owner(&self, pod: &Pod) -> Option<&String> {
+        self.owners.get(pod.labels().get(UID_LABEL)?)
     }
 
     async fn set_state(&self, pod: &Pod, phase: &str, state: &Value) {
@@ -129,10 +143,15 @@ impl Cluster {
     }
 }
 
-/// No kubelet lets a pod begin and end in one second, and what happens in one second cannot be told apart by its times.
-fn is_of_a_former_second(pod: &Pod) -> bool {
-    let second = jiff::Timestamp::now().as_second();
-    pod.creation_timestamp().is_some_and(|created| created.0.as_second() < second)
+/// UIDs. No kubelet is so fast that an object is synchronized twice in one second, and by their statuses, which tell whole seconds, the
+/// second could not be known from the first.
+async fn synchronized_in_this_second(client: &Client) -> BTreeSet<String> {
+    let second = Timestamp::now().as_second();
+    let (sources, destinations) = (all::<ReplicationSource>(client).await, all::<ReplicationDestination>(client).await);
+    let sources = sources.iter().map(|one| (one.status().last_sync, uid(one)));
+    let destinations = destinations.iter().map(|one| (one.status().last_sync, uid(one)));
+    let both = sources.chain(destinations);
+    both.filter(|(last_sync, _)| last_sync.is_some_and(|last| last.as_second() >= second)).map(|(_, uid)| uid).collect()
 }
 
 /// Whether a pod's mover writes to its volume.

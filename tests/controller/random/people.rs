@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use doppel::replication::interpret::Kind;
 use doppel::resources::snapshot::VolumeSnapshot;
 
 use super::cluster::{Cluster, unless_overtaken};
-use super::state::{all, is_deleted, place};
+use super::state::{all, is_deleted, place, uid, version};
 
 const OURS: &str = "app.kubernetes.io/created-by";
 const KEEP: &str = "volsync.backube/do-not-delete";
@@ -98,12 +98,14 @@ impl Cluster {
             + DeserializeOwned
             + std::fmt::Debug,
     {
-        let found: Vec<_> =
-            all::<K>(&self.client).await.into_iter().filter(|one| !is_deleted(one) && which(one)).collect();
+        let all = Api::<K>::all(self.client.clone()).list(&ListParams::default()).await.unwrap();
+        let now = version(all.metadata.resource_version.as_deref());
+        let found: Vec<_> = all.items.into_iter().filter(|one| !is_deleted(one) && which(one)).collect();
         let Some(doomed) = self.dice.pick(&found) else {
             return format!("no {} is there to be deleted", K::kind(&()));
         };
         self.removed.insert(place(doomed));
+        self.ends.insert(uid(doomed), now);
         let api = self.api::<K>(&doomed.namespace().unwrap());
         unless_overtaken(api.delete(&doomed.name_any(), &DeleteParams::background()).await);
         format!("{} {} is deleted by a user", K::kind(&()), place(doomed))

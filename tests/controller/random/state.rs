@@ -70,6 +70,11 @@ pub(super) fn uid(object: &impl ResourceExt) -> String {
     object.uid().unwrap_or_default()
 }
 
+/// Of an object or of the cluster's state. This API server's are numbers, in the order of all writes.
+pub(super) fn version(version: Option<&str>) -> u64 {
+    version.unwrap().parse().unwrap()
+}
+
 pub(super) fn is_deleted(object: &impl ResourceExt) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
