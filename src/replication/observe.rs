@@ -144,7 +144,11 @@ impl Reader<'_> {
             (Phase::Running(running), Publish::Snapshot { .. }) => {
                 let noted = claim.as_ref().and_then(|claim| claim.noted_image.as_ref());
                 let image_name = wish.image_name(running, &claim_name, noted);
-                snapshots.iter().find(|snapshot| snapshot.name == image_name).cloned()
+                match snapshots.iter().find(|snapshot| snapshot.name == image_name) {
+                    Some(image) => Some(image.clone()),
+                    // It may be somebody else's.
+                    None => self.snapshot(&image_name).await?,
+                }
             }
             _ => None,
         };

@@ -177,7 +177,7 @@ pub fn plan(wish: &Replication, seen: &Observed, now: Timestamp) -> Plan {
     let outcome = match &wish.phase {
         Phase::Never => trigger::begin(wish),
         Phase::Running(running) => {
-            cleanup::release_kept(&mut draft, seen);
+            cleanup::release_kept(&mut draft, wish, seen);
             iteration::go_on(&mut draft, wish, seen, running, now)
         }
         Phase::Idle { last_sync, last_manual } => {

@@ -232,6 +232,23 @@ async fn a_snapshot_that_a_user_keeps_is_given_up_whether_idle_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_somebody_else_that_has_the_name_of_an_image_is_named_and_left_alone() {
+    let mut world = World::new().await;
+    world.create_object::<ReplicationDestination>(destination("one")).await;
+    let operator = world.operator(&Mortal::immortal());
+    let begun = passes::<ReplicationDestination>(&world, &operator, 3).await.status().last_sync_start.unwrap();
+    let taken = doppel::model::name::image("volsync-x-dst", begun);
+    let spec = json!({"source": {"persistentVolumeClaimName": "volsync-x-dst"}});
+    world.create::<VolumeSnapshot>(json!({"metadata": {"name": taken}, "spec": spec})).await;
+    let told = format!("VolumeSnapshot \"{taken}\" exists but does not belong to this object");
+    world.until(&operator, |object: &ReplicationDestination| message(object).contains(&told)).await;
+    assert!(world.api::<VolumeSnapshot>().get(&taken).await.unwrap().owner_references().is_empty());
+
+    world.delete::<VolumeSnapshot>(&taken).await;
+    assert_eq!(image(&world.until(&operator, is_idle::<ReplicationDestination>).await), taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_a_user_keeps_does_not_go_with_the_claim_that_is_being_filled_from_it() {
     let mut world = World::new().await;
     world.create_object::<ReplicationDestination>(destination("one")).await;

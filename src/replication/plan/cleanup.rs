@@ -56,12 +56,15 @@ pub fn concerns(wish: &Replication, child: &Child) -> bool {
 }
 
 /// Snapshots that a user keeps are given up at once, during an iteration too: a destination without a trigger is never
-/// idle, and its snapshots go when it goes. Those that the iteration works with have to wait.
-pub(super) fn release_kept(draft: &mut Draft, seen: &Observed) {
+/// idle, and its snapshots go when it goes. Those of this iteration have to wait, whether it works with them or not at the moment:
+/// its image could have their names.
+pub(super) fn release_kept(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     let in_use: Vec<_> =
         [&seen.image, &seen.copy_snapshot].into_iter().flatten().map(|snapshot| &snapshot.uid).collect();
-    for snapshot in &seen.snapshots {
-        if snapshot.claimed == Claimed::ByUser && !in_use.contains(&&snapshot.uid) {
+    let present = wish.iteration();
+    for snapshot in seen.snapshots.iter().filter(|snapshot| snapshot.claimed == Claimed::ByUser) {
+        let is_of_this_one = snapshot.iteration.is_some() && snapshot.iteration == present;
+        if !is_of_this_one && !in_use.contains(&&snapshot.uid) {
             retire(draft, snapshot);
         }
     }

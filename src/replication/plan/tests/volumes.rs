@@ -2,12 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::world::{self, BEGAN, World, at, destination, source};
+use super::world::{self, BEGAN, World, at, destination, iteration, source};
 use super::{idle, names, now, running};
 use crate::model::observed::{Claimed, MoverState, Ownership, Snapshot};
 use crate::model::reason::Reason;
 use crate::model::replication::{
-    Beginner, CopyShape, Direction, Image, Lifetime, Phase, Publish, Replication, SourceCopy, Target, Trigger,
+    Beginner, CopyShape, Direction, Image, Iteration, Lifetime, Phase, Publish, Replication, SourceCopy, Target,
+    Trigger,
 };
 use crate::model::step::{NewClaim, Step};
 use crate::replication::plan::{Late, Outcome, Plan, Wait, plan};
@@ -201,11 +202,18 @@ fn a_snapshot_that_a_user_keeps_is_given_up_during_an_iteration_too() {
 
 #[test]
 fn a_snapshot_that_a_user_keeps_is_given_up_when_the_iteration_is_done_with_it() {
-    let wish = running(destination(Publish::Snapshot { class: None }));
+    let mut wish = running(destination(Publish::Snapshot { class: None }));
     let mut world = World::new().with_surroundings(&wish).with_image(false);
     let kept = Snapshot { claimed: Claimed::ByUser, ..world.0.image.clone().unwrap() };
     (world.0.image, world.0.snapshots) = (Some(kept.clone()), vec![kept]);
     assert!(plan(&wish, &world.0, now()).steps.is_empty(), "it would be taken once more");
+    // The user asks for another claim meanwhile, and may ask for the former one again.
+    world.0.image = None;
+    world.0.snapshots[0].iteration = Some(iteration().id());
+    assert!(matches!(plan(&wish, &world.0, now()).steps[..], [Step::StartMover(_)]), "its name would be taken");
+    let next = Iteration { last_sync: Some(now()), ..iteration() };
+    wish.phase = Phase::Running(next);
+    assert!(matches!(plan(&wish, &world.0, now()).steps[0], Step::ReleaseSnapshot { .. }));
 }
 
 #[test]
