@@ -11,6 +11,7 @@ mod controller {
     mod faults;
     mod identity;
     mod metrics;
+    mod openshift;
     mod patience;
     mod population;
     #[path = "../../movers/transport/tests/support/port.rs"]

@@ -1,5 +1,7 @@
 //! Pods as they are born: within Pod Security Standard "restricted" unless the namespace allows privilege.
 
+mod constraints;
+
 use doppel_contract::{EmptySource, Repository, Request, ResticBackup, Retain, RsyncTlsDestination, Volume, Work};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
