@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"sort"
 	"strings"
 	"syscall"
@@ -35,6 +36,13 @@ func commands() map[string]command {
 		"image":         {"image OUT.tar NAME:TAG ENTRYPOINT INSIDE=FILE... [--user UID] [--workdir DIR] [--env K=V] [--label K=V]", "pack files and their shared libraries into an image archive", packImage},
 		"build":         {"build", "build the programs of the clusters into the cache", build},
 		"prerequisites": {"prerequisites [--install]", "say what the machine lacks, or install it (Debian, root)", checkMachine},
+	}
+}
+
+// init keeps the main goroutine on the first thread where it executes another program: [cluster.Become] says why.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == cluster.SpawnCommand {
+		runtime.LockOSThread()
 	}
 }
 

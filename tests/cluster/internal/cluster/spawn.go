@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,8 +46,15 @@ func spawn(p Paths, c Component) (Started, error) {
 	return Started{Process: id, Component: c.Name, Node: c.Node.Number, Command: c.Command}, nil
 }
 
-// Become is the other side of spawn. It returns only if it fails.
+var errThread = errors.New("a program is executed from another thread than the first: the process would be a zombie meanwhile, and count as dead")
+
+// Become is the other side of spawn. It returns only if it fails. It has to be called on the process's
+// first thread: Linux lets that one end, and shows the process as a zombie, before another thread that
+// executes a program takes its place (de_thread in fs/exec.c).
 func Become(args []string) error {
+	if unix.Gettid() != os.Getpid() {
+		return errThread
+	}
 	if len(args) < 3 {
 		return fmt.Errorf("%s CGROUP NAMESPACE PROGRAM ARGS...", SpawnCommand)
 	}
