@@ -11,7 +11,8 @@ use crate::model::step::{Doomed, Step};
 /// Steps that remove what the last iteration left. What is already being deleted needs none.
 pub(super) fn steps(draft: &mut Draft, wish: &Replication, seen: &Observed) {
     for job in seen.job.iter().chain(&seen.other_jobs) {
-        if job.ownership == Ownership::Ours && !job.deleting && !is_of_a_later_one(wish, job.iteration.as_ref()) {
+        // One of a later iteration, too: to begin it once more loses nothing, and an iteration that begins must find none that ended.
+        if job.ownership == Ownership::Ours && !job.deleting {
             draft.push(mover::stop(job));
         }
     }
@@ -70,21 +71,14 @@ pub(super) fn release_kept(draft: &mut Draft, wish: &Replication, seen: &Observe
     }
 }
 
-/// Whether something was made for an iteration that began after the last synchronization that this pass knows of. Then the pass was
-/// held up after it had read the object, and another operator acts by now.
-fn is_of_a_later_one(wish: &Replication, iteration: Option<&IterationId>) -> bool {
-    match &wish.phase {
-        Phase::Idle { last_sync, .. } => iteration.is_some_and(|iteration| iteration.is_after(*last_sync)),
-        Phase::Never | Phase::Running(_) => false,
-    }
-}
-
-/// The same of a claim or a snapshot, which may be that operator's image. Those of VolSync do not say what they were made for: a
-/// destination's tell by their time.
+/// Whether a claim or a snapshot was made for an iteration that began after the last synchronization that this pass knows of. Then the
+/// pass was held up after it had read the object, and another operator acts by now: it may be that one's image. Those of VolSync do not
+/// say what they were made for: a destination's tell by their time.
 fn is_younger(wish: &Replication, iteration: Option<&IterationId>, created: Timestamp) -> bool {
     match (iteration, &wish.direction, &wish.phase) {
+        (Some(iteration), _, Phase::Idle { last_sync, .. }) => iteration.is_after(*last_sync),
         (None, Direction::Destination { .. }, Phase::Idle { last_sync, .. }) => created > *last_sync,
-        _ => is_of_a_later_one(wish, iteration),
+        _ => false,
     }
 }
 

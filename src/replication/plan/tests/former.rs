@@ -141,7 +141,11 @@ fn a_pass_that_knows_nothing_of_the_last_synchronization_removes_nothing_of_it()
     world.0.claim.as_mut().unwrap().iteration = Some(later.clone());
     world.0.snapshots[0].iteration = Some(later.clone());
     world.0.job.as_mut().unwrap().iteration = Some(later);
-    assert_eq!(cleaned(&world, "2026-11-23T10:05:00Z"), Vec::<String>::new());
+    assert_eq!(
+        cleaned(&world, "2026-11-23T10:05:00Z"),
+        ["delete Job volsync-rsync-tls-src-rs"],
+        "its claim and its image"
+    );
     assert_eq!(cleaned(&world, "2026-11-23T10:05:20Z").len(), 3);
 }
 
