@@ -114,6 +114,17 @@ func execute(_ context.Context, args []string) error {
 	return cluster.Exec(state, args[0], args[1:])
 }
 
+func awaitCRDs(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	state, err := cluster.StateDir()
+	if err != nil {
+		return err
+	}
+	return cluster.AwaitCRDs(ctx, state, args[0])
+}
+
 func loadImage(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load-image", flag.ContinueOnError)
 	all := flags.Bool("all", false, "")

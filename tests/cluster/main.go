@@ -28,6 +28,7 @@ func commands() map[string]command {
 		"down":          {"down NAME... | --all", "remove clusters with everything they left", down},
 		"kubeconfig":    {"kubeconfig NAME", "print the path of the administrator's kubeconfig", kubeconfig},
 		"exec":          {"exec NAME [--] COMMAND...", "run a command in the cluster's network, with kubectl in PATH", execute},
+		"await-crds":    {"await-crds NAME", "wait until every CustomResourceDefinition is established", awaitCRDs},
 		"load-image":    {"load-image NAME|--all TAR...", "load image archives into the nodes", loadImage},
 		"logs":          {"logs NAME [COMPONENT] [--lines N]", "print the end of the components' logs", logs},
 		"restart":       {"restart NAME COMPONENT [--after DURATION]", "kill a component as a crash would, and start it again", restart},

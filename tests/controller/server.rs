@@ -60,10 +60,7 @@ fn up(name: &str) -> PathBuf {
     run(&["up", name, "--control-plane-only"]);
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/crds.yaml");
     run(&["exec", name, "--", "kubectl", "apply", "--server-side", "--force-conflicts", "-f", crds]);
-    // By its path: of a definition that has no conditions yet `--for=condition` says that it is broken.
-    let is_established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
-    let established = ["wait", "crd", "--all", is_established, "--timeout=30s"];
-    run(&[&["exec", name, "--", "kubectl"][..], &established[..]].concat());
+    run(&["await-crds", name]);
     eprintln!("API server was ready after {:.1} s", begin.elapsed().as_secs_f64());
     PathBuf::from(run(&["kubeconfig", name]).trim())
 }

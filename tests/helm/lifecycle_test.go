@@ -182,8 +182,8 @@ func TestCRDsOfVolSyncsChartAreTakenOverWithTheirObjects(t *testing.T) {
 		get(t, "kubectl", "annotate", "crd", crd, "meta.helm.sh/release-name=volsync",
 			"meta.helm.sh/release-namespace=volsync-system", "helm.sh/resource-policy=keep")
 		get(t, "kubectl", "label", "crd", crd, "app.kubernetes.io/managed-by=Helm")
-		get(t, "kubectl", "wait", "crd", crd, "--for=condition=Established", "--timeout=30s")
 	}
+	get(t, program, "await-crds", cluster)
 	apply(t, `{"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationDestination", "metadata": {"name": "kept"},
 		"spec": {"paused": true, "rsyncTLS": {"copyMethod": "Snapshot", "capacity": "1Gi", "accessModes": ["ReadWriteOnce"]}}}`,
 		"-n", "adopted")

@@ -135,8 +135,8 @@ func installDefinitions(t *testing.T) {
 		get(t, "kubectl", "create", "-f", filepath.Join(module.Dir, "example", "prometheus-operator-crd", file))
 		crd := plural + ".monitoring.coreos.com"
 		get(t, "kubectl", "label", "crd", crd, "test=monitoring")
-		get(t, "kubectl", "wait", "crd", crd, "--for=condition=Established", "--timeout=30s")
 	}
+	get(t, program, "await-crds", cluster)
 }
 
 func render(t *testing.T, values map[string]any) (string, error) {

@@ -246,11 +246,8 @@ fn cluster(arguments: &[&str]) -> String {
 fn up(name: &str) -> PathBuf {
     cluster(&["up", name, "--control-plane-only"]);
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/crds.yaml");
-    let kubectl = ["exec", name, "--", "kubectl"];
-    cluster(&[&kubectl[..], &["apply", "--server-side", "--force-conflicts", "-f", crds]].concat());
-    // By its path: of a definition that has no conditions yet `--for=condition` says that it is broken.
-    let is_established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
-    cluster(&[&kubectl[..], &["wait", "crd", "--all", is_established, "--timeout=30s"]].concat());
+    cluster(&["exec", name, "--", "kubectl", "apply", "--server-side", "--force-conflicts", "-f", crds]);
+    cluster(&["await-crds", name]);
     PathBuf::from(cluster(&["kubeconfig", name]).trim())
 }
 

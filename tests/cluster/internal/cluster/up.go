@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -287,25 +286,6 @@ func (s *starter) spawn(components ...Component) error {
 func (s *starter) alive() error {
 	for _, name := range s.current.Dead() {
 		return fmt.Errorf("%s ended:\n%s", name, logTail(s.paths, name, 15))
-	}
-	return nil
-}
-
-// defineSnapshots creates the definitions of the snapshot API.
-func (s *starter) defineSnapshots(ctx context.Context, client *kube.Client) error {
-	data, err := os.ReadFile(s.set.CRDs())
-	if err != nil {
-		return err
-	}
-	var crds []object
-	if err := json.Unmarshal(data, &crds); err != nil {
-		return fmt.Errorf("%s: %w", s.set.CRDs(), err)
-	}
-	const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-	for _, crd := range crds {
-		if err := s.apply(ctx, client, path, crd); err != nil {
-			return err
-		}
 	}
 	return nil
 }
