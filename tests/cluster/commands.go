@@ -69,14 +69,11 @@ func down(_ context.Context, args []string) error {
 }
 
 func kubeconfig(_ context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	state, err := cluster.StateDir()
+	state, name, err := only(args)
 	if err != nil {
 		return err
 	}
-	path, err := cluster.Kubeconfig(state, args[0])
+	path, err := cluster.Kubeconfig(state, name)
 	if err != nil {
 		return err
 	}
@@ -85,14 +82,11 @@ func kubeconfig(_ context.Context, args []string) error {
 }
 
 func volumes(_ context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	state, err := cluster.StateDir()
+	state, name, err := only(args)
 	if err != nil {
 		return err
 	}
-	path, err := cluster.Volumes(state, args[0])
+	path, err := cluster.Volumes(state, name)
 	if err != nil {
 		return err
 	}
@@ -115,14 +109,20 @@ func execute(_ context.Context, args []string) error {
 }
 
 func awaitCRDs(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	state, err := cluster.StateDir()
+	state, name, err := only(args)
 	if err != nil {
 		return err
 	}
-	return cluster.AwaitCRDs(ctx, state, args[0])
+	return cluster.AwaitCRDs(ctx, state, name)
+}
+
+// only is the cluster that is the only argument, and the state directory that it is kept in.
+func only(args []string) (state, name string, err error) {
+	if len(args) != 1 {
+		return "", "", errUsage
+	}
+	state, err = cluster.StateDir()
+	return state, args[0], err
 }
 
 func loadImage(ctx context.Context, args []string) error {

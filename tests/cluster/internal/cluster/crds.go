@@ -48,7 +48,7 @@ func AwaitCRDs(ctx context.Context, state, name string) error {
 		return nil
 	}
 	return kube.Await(ctx, 30*time.Second, alive, func(ctx context.Context) error {
-		var found crds
+		var found crdList
 		if err := client.Get(ctx, crdsPath, &found); err != nil {
 			return err
 		}
@@ -56,8 +56,8 @@ func AwaitCRDs(ctx context.Context, state, name string) error {
 	})
 }
 
-// crds is what a list of definitions says of their state.
-type crds struct {
+// crdList is what a list of definitions says of their state.
+type crdList struct {
 	Items []struct {
 		Metadata struct{ Name string }
 		Status   struct {
@@ -67,8 +67,8 @@ type crds struct {
 }
 
 // established names a definition that is not served yet.
-func (c crds) established() error {
-	for _, crd := range c.Items {
+func (l crdList) established() error {
+	for _, crd := range l.Items {
 		served := false
 		for _, condition := range crd.Status.Conditions {
 			served = served || condition.Type == "Established" && condition.Status == "True"

@@ -15,7 +15,7 @@ func TestADefinitionIsEstablishedOnceItsConditionSaysSo(t *testing.T) {
 		`{"conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]}`:  true,
 	} {
 		const served = `{"metadata": {"name": "a"}, "status": {"conditions": [{"type": "Established", "status": "True"}]}}`
-		var found crds
+		var found crdList
 		list := `{"items": [` + served + `, {"metadata": {"name": "b"}, "status": ` + status + `}]}`
 		if err := json.Unmarshal([]byte(list), &found); err != nil {
 			t.Fatal(err)
