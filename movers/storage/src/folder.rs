@@ -4,9 +4,8 @@
 //! symbolic link: whoever can write into a repository must not choose where else a mover reads and writes.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -215,11 +214,16 @@ impl Storage for Folder {
     }
 
     fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Error> {
-        let (file, size) = self.open(name).map_err(|error| self.error("reading", name, error))?;
+        let (mut file, size) = self.open(name).map_err(|error| self.error("reading", name, error))?;
         // Before anything is allocated: a length may come from a repository that lies.
         crate::error::check_range(name, size, offset, length)?;
-        let mut content = vec![0; length];
-        file.read_exact_at(&mut content, offset).map_err(|error| self.error("reading", name, error))?;
+        // Not filled with zeros before it is read into.
+        let mut content = Vec::with_capacity(length);
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(length as u64).read_to_end(&mut content))
+            .map_err(|error| self.error("reading", name, error))?;
+        // It was cut since its size was asked for.
+        crate::error::check_range(name, offset + content.len() as u64, offset, length)?;
         Ok(content.into())
     }
 
