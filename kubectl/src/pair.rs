@@ -21,7 +21,7 @@ use crate::args::{Connection, PairArgs, ServiceType};
 use crate::cluster::{Cluster, Contexts, Scope};
 use crate::error::{Error, What};
 use crate::object::{Kind, Object};
-use crate::state::{self, Standing};
+use crate::state::{self, Server, Standing};
 use crate::{explain, follow, text};
 use end::{End, Mode};
 use manifest::{At, Claim, Link};
@@ -204,9 +204,12 @@ impl<'a> Pair<'a> {
             if state.standing == Standing::Stalled {
                 return Err(Error::Refused { object: self.to.name(&self.destination), why: state.message });
             }
-            if state.message != said {
-                eprintln!("Waiting for its address and key: {}", state.message);
-                said = state.message;
+            // It was made a moment ago: that nobody has looked at it is told when it lasts.
+            let why =
+                if state.server == Server::Nobody { "an operator is to look at it".to_owned() } else { state.message };
+            if why != said {
+                eprintln!("Waiting for its address and key: {why}");
+                said = why;
             }
         }
         Err(deleted())

@@ -1,5 +1,7 @@
 //! PURE: what an object is made of, each part as one line: Jobs, pods, Services, claims, snapshots; and warnings about them.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod, PodStatus, Service};
@@ -33,6 +35,12 @@ pub(super) struct Warning {
     pub(super) note: String,
     /// How often.
     pub(super) count: i32,
+}
+
+impl Warning {
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        (&self.reason, &self.about, &self.note) == (&other.reason, &other.about, &other.note)
+    }
 }
 
 impl Child {
@@ -175,6 +183,19 @@ impl From<Event> for Warning {
     }
 }
 
+/// The latest first. What several Events say in the same words is one warning.
+pub(super) fn merged(mut warnings: Vec<Warning>) -> Vec<Warning> {
+    warnings.sort_by_key(|warning| Reverse(warning.at));
+    let mut merged: Vec<Warning> = Vec::new();
+    for warning in warnings {
+        match merged.iter_mut().find(|said| said.says_the_same_as(&warning)) {
+            Some(said) => said.count = said.count.saturating_add(warning.count),
+            None => merged.push(warning),
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use serde::de::DeserializeOwned;
@@ -289,5 +310,26 @@ mod tests {
         assert_eq!((counted.count, counted.at), (3, "2026-11-24T09:30:00Z".parse().ok()));
         let series = event(json!({"series": {"count": 4, "lastObservedTime": "2026-11-24T09:40:00.000000Z"}}));
         assert_eq!((series.count, series.at), (4, "2026-11-24T09:40:00Z".parse().ok()));
+    }
+
+    #[test]
+    fn what_several_events_say_in_the_same_words_is_one_warning() {
+        let warning = |minute: i8, note: &str, count| Warning {
+            at: format!("2026-11-24T09:{minute:02}:00Z").parse().ok(),
+            reason: "FailedScheduling".to_owned(),
+            about: "Pod p".to_owned(),
+            note: note.to_owned(),
+            count,
+        };
+        let said = vec![warning(1, "no room", 2), warning(5, "no node", 1), warning(9, "no room", 3)];
+        assert_eq!(merged(said), [warning(9, "no room", 5), warning(5, "no node", 1)]);
+        let other = |reason: &str, about: &str| Warning {
+            reason: reason.to_owned(),
+            about: about.to_owned(),
+            ..warning(1, "no room", 1)
+        };
+        let said =
+            vec![other("FailedScheduling", "Pod p"), other("FailedScheduling", "Pod q"), other("Evicted", "Pod p")];
+        assert_eq!(merged(said.clone()), said);
     }
 }

@@ -173,8 +173,7 @@ impl Reader<'_> {
                 break;
             }
         }
-        warnings.sort_by_key(|warning| std::cmp::Reverse(warning.at));
-        warnings
+        child::merged(warnings)
     }
 
     fn miss(&mut self, verb: &'static str, plural: &'static str, error: kube::Error) {

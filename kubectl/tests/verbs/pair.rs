@@ -47,6 +47,7 @@ fn what_was_interrupted_goes_on_when_run_again() {
     let late = pair.run(&["--timeout", "1s"]);
     assert!(late.code == 4 && late.err.contains("no operator has looked at it"), "{late:?}");
     assert!(late.err.contains("it has no address and key after 1s"), "{late:?}");
+    assert!(late.err.contains("Waiting for its address and key: an operator is to look at it\n"), "{late:?}");
     let made = pair.make(&[], "203.0.113.7");
     assert!(
         made.code == 0 && made.out.contains("It synchronizes for each new value of spec.trigger.manual"),
