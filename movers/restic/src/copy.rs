@@ -146,7 +146,7 @@ impl Copy<'_> {
         let mut blobs = BlobReader::new(self.from, self.source)?;
         blobs.read_all(needed, |(kind, _), content| {
             let content = content?;
-            writer.save(*kind, &content, &mut codec)?;
+            writer.save(*kind, content, &mut codec)?;
             self.monitor.done(1, content.len() as u64);
             Ok(())
         })

@@ -1,9 +1,9 @@
 //! Restoring a snapshot into a volume.
 //!
 //! The caller's thread walks over the snapshot's trees and makes directories, links and special files; other threads fetch
-//! the content of files, several files at once in the order of the packs, and write it. A file is written under a temporary
-//! name and renamed when it is whole. Hard links are made when what they link to is there; directories get their attributes
-//! last. What the snapshot has not is deleted only after all of the rest went well.
+//! the content of files, several small files at once in the order of the packs, and write it: a large file's as it comes. A file is
+//! written under a temporary name and renamed when it is whole. Hard links are made when what they link to is there; directories
+//! get their attributes last. What the snapshot has not is deleted only after all of the rest went well.
 
 mod attributes;
 mod delete;

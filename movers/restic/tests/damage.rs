@@ -6,13 +6,19 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use doppel_restic::check::{CheckOptions, ReadData, check};
 use doppel_restic::format::config::Version;
+use doppel_restic::format::id::Id;
 use doppel_restic::repository::Repository;
 use doppel_restic::restore::Restored;
+use doppel_storage::Storage;
+use doppel_storage::folder::Folder;
+use serde_json::json;
+use support::forge::{Forge, node};
 use support::tree::{digest, noise};
-use support::{PASSWORD, Repo, holder, restic_program, restore_from, restore_options};
+use support::{PASSWORD, Repo, holder, restic_program, restore_from, restore_options, restored};
 
 /// What is done to a file.
 #[derive(Debug, Clone, Copy)]
@@ -108,5 +114,30 @@ fn judge(repo: &Repo, good: &std::collections::BTreeMap<String, String>, what: &
         }
         Ok(Restored::NoSnapshot(_)) => assert!(what.starts_with("Missing of snapshots"), "{what}"),
         Err(_) => {}
+    }
+}
+
+/// Of its two places the first cannot be opened, and says that it has another length than it has at the second.
+#[test]
+fn a_blob_does_not_lie_over_the_next_whatever_its_places_say() {
+    for (told, lies) in [(4, false), (3, true), (5, true)] {
+        let mut forge = Forge::new();
+        let id = Id::of(b"good").to_string();
+        forge.raw("data", id.clone(), b"not zstd", told);
+        forge.blob("data", b"good");
+        let next = forge.blob("data", b"next").id;
+        let tree = forge.tree(&[node("f", "file", json!({ "content": [id, next], "size": told + 4 }))]);
+        let folder = forge.finish(&tree, |_| {});
+        let storage: Arc<dyn Storage> = Arc::new(Folder::new(folder.path()));
+        let repository = Repository::open(storage, PASSWORD.as_bytes()).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        let done = restored(restore_from(&repository, to.path(), &restore_options()).unwrap());
+        let file = fs::read(to.path().join("f")).ok();
+        if lies {
+            let says = format!("has 4 bytes, and an index says {told}");
+            assert!(file.is_none() && format!("{:?}", done.left_out).contains(&says), "{done:?}");
+        } else {
+            assert!(file.as_deref() == Some(b"goodnext") && done.left_out.is_empty(), "{done:?}");
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! Directories that are too large to be held in memory, and volumes that are too small for what is restored.
+//! Directories and files that are too large to be held in memory, and volumes that are too small for what is restored.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail their test")]
 
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -62,6 +63,42 @@ fn a_directory_with_very_many_entries_is_kept_as_restic_keeps_it() {
         // restic finds the same trees.
         assert_eq!(repo.restic_backup(tree.path()), 0);
         repo.check();
+    }
+}
+
+/// Its blobs are written as they come from their packs, not in their order, and what is in it several times, zeros among it, at each
+/// of its places.
+#[test]
+fn a_file_of_many_windows_is_whole_or_not_there() {
+    let (tree, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (again, zeros) = (noise(9 << 20, 1), vec![0; 24 << 20]);
+    let pieces = [&again, &zeros, &noise(11_000_000, 2), &again, &noise(30_000_000, 3), &zeros, &again];
+    let content: Vec<u8> = pieces.into_iter().flatten().copied().chain(*b"end").collect();
+    fs::write(tree.path().join("file"), &content).unwrap();
+    let repo = Repo::empty(&restic_program(), Version::V2);
+    let blobs = repo.backup(tree.path()).counts.data_blobs;
+    let done = repo.restore(there.path());
+    assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
+    assert!(fs::read(there.path().join("file")).unwrap() == content, "of {blobs} blobs");
+    let taken = fs::metadata(there.path().join("file")).unwrap().blocks() * 512;
+    assert!(taken < content.len() as u64 - (40 << 20), "{taken} bytes");
+
+    for pack in repo.files("data") {
+        let good = fs::read(&pack).unwrap();
+        if good.len() < 1 << 20 {
+            continue;
+        }
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 1;
+        fs::write(&pack, bad).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        let done = repo.restore(there.path());
+        fs::write(&pack, good).unwrap();
+        assert!(
+            done.left_out.count == 1 && format!("{:?}", done.left_out).contains("its MAC does not match"),
+            "{done:?}"
+        );
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
     }
 }
 

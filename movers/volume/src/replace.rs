@@ -249,6 +249,8 @@ pub struct NewFile<'d> {
     fd: OwnedFd,
     /// Where the next byte goes.
     position: u64,
+    /// The end of what was put into it.
+    end: u64,
     /// The end of what was really written, holes after it excluded.
     written: u64,
 }
@@ -283,7 +285,7 @@ impl<'d> NewFile<'d> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         let (temporary, fd) =
             names.with_head(head, |name| rustix::fs::openat(dir, name.bytes(), flags, Mode::RUSR | Mode::WUSR))?;
-        Ok(Self { entry: NewEntry { dir, temporary, dropped: Dropped::Removed }, fd, position: 0, written: 0 })
+        Ok(Self { entry: NewEntry { dir, temporary, dropped: Dropped::Removed }, fd, position: 0, end: 0, written: 0 })
     }
 
     /// Appends these bytes. Blocks of zeros become holes: what was never written reads as zeros.
@@ -298,7 +300,17 @@ impl<'d> NewFile<'d> {
             self.write(data)?;
             bytes = rest;
         }
+        self.end = self.end.max(self.position);
         Ok(())
+    }
+
+    /// Puts these bytes where nothing was put yet; [`NewFile::append`] goes on behind them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn put(&mut self, position: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.position = position;
+        self.append(bytes)
     }
 
     /// Removes it, even if it is a partial file.
@@ -320,8 +332,8 @@ impl<'d> NewFile<'d> {
     /// # Errors
     /// The kernel's.
     pub fn finish(&mut self) -> Result<(), Errno> {
-        match self.position.checked_sub(1) {
-            Some(last) if self.position > self.written => {
+        match self.end.checked_sub(1) {
+            Some(last) if self.end > self.written => {
                 self.position = last;
                 self.write(&[0])
             }
@@ -352,7 +364,7 @@ impl<'d> NewFile<'d> {
                 Err(errno) => return Err(errno),
             };
             self.position += count as u64;
-            self.written = self.position;
+            self.written = self.written.max(self.position);
             data = data.get(count..).unwrap_or_default();
         }
         Ok(())

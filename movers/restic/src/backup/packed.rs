@@ -57,7 +57,7 @@ impl PackedEntries {
         let segment = self.segments.get_mut(group.segment).ok_or_else(gone)?;
         let bytes = segment.bytes.get(group.start..group.end).ok_or_else(gone)?;
         let nodes = match group.len {
-            Some(len) => codec.expand(bytes, len).and_then(|text| tree::decode(&text)),
+            Some(len) => codec.expand(bytes, len).and_then(tree::decode),
             None => tree::decode(bytes),
         };
         if pass == Pass::Last {

@@ -4,6 +4,7 @@ use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::get_frame_content_size;
 
 use crate::format::Malformed;
+use crate::format::chunker::MOST;
 
 /// How hard new blobs are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +29,12 @@ impl Compression {
 pub(crate) struct Codec {
     compressor: Compressor<'static>,
     decompressor: Decompressor<'static>,
+    /// Where contents are expanded to: room that is new each time costs as much as to fill it.
+    room: Vec<u8>,
 }
+
+/// Bytes of room that are kept for the next content. None that was cut out of a file is longer.
+const KEPT: usize = MOST;
 
 impl Codec {
     pub(crate) fn new(compression: Compression) -> Result<Self, Malformed> {
@@ -37,6 +43,7 @@ impl Codec {
         Ok(Self {
             compressor: Compressor::new(level).map_err(no_memory)?,
             decompressor: Decompressor::new().map_err(no_memory)?,
+            room: Vec::new(),
         })
     }
 
@@ -44,18 +51,24 @@ impl Codec {
     pub(crate) fn compress(&mut self, content: &[u8]) -> Option<Vec<u8>> {
         let compressed =
             self.compressor.compress(content).ok().filter(|compressed| compressed.len() < content.len())?;
-        let again = self.decompressor.decompress(&compressed, content.len()).ok()?;
+        let again = self.expand(&compressed, content.len()).ok()?;
         (again == content).then_some(compressed)
     }
 
-    /// The content of so many bytes.
-    pub(crate) fn expand(&mut self, compressed: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
-        let content = self.decompressor.decompress(compressed, len).map_err(|error| not_zstd(&error))?;
-        if content.len() == len {
-            Ok(content)
-        } else {
-            Err(Malformed::new(format!("{} bytes of content instead of {len}", content.len())))
+    /// The content of so many bytes, for as long as nothing else is expanded.
+    pub(crate) fn expand(&mut self, compressed: &[u8], len: usize) -> Result<&[u8], Malformed> {
+        let wrong = |has| not_zstd(&format_args!("{has} bytes of content instead of {len}"));
+        // Before there is room for it.
+        match get_frame_content_size(compressed) {
+            Ok(Some(told)) if told != len as u64 => return Err(wrong(told)),
+            Ok(_) => {}
+            Err(_) => return Err(not_zstd(&"it has no header")),
         }
+        self.room.clear();
+        self.room.shrink_to(KEPT);
+        self.room.try_reserve_exact(len).map_err(|_| Malformed::new(format!("there is no memory for {len} bytes")))?;
+        self.decompressor.decompress_to_buffer(compressed, &mut self.room).map_err(|error| not_zstd(&error))?;
+        if self.room.len() == len { Ok(&self.room) } else { Err(wrong(self.room.len() as u64)) }
     }
 
     /// A content of at most `limit` bytes. Go's encoder leaves the length out of the frames of very short ones.
@@ -64,7 +77,7 @@ impl Codec {
         match get_frame_content_size(compressed) {
             Ok(Some(told)) => {
                 let len = usize::try_from(told).ok().filter(|len| *len <= limit).ok_or_else(too_large)?;
-                self.expand(compressed, len)
+                self.decompressor.decompress(compressed, len).map_err(|error| not_zstd(&error))
             }
             Ok(None) => {
                 let mut room = 64 << 10;

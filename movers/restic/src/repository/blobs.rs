@@ -51,7 +51,7 @@ impl<'r> BlobReader<'r> {
     fn read_at(&mut self, kind: BlobKind, entry: &Entry) -> Result<Vec<u8>, Error> {
         let pack = self.index.pack(entry.pack).id;
         let mut sealed = Vec::from(self.repository.read_part(&pack, entry.offset, entry.length as usize)?);
-        open_blob(self.repository, &mut self.codec, &entry.blob(kind), &mut sealed)
+        open_blob(self.repository, &mut self.codec, &entry.blob(kind), &mut sealed).map(<[u8]>::to_vec)
     }
 
     /// Hands the content of each of these blobs to `each`, or why it cannot be had from anywhere. They are in the order of their
@@ -59,11 +59,11 @@ impl<'r> BlobReader<'r> {
     ///
     /// # Errors
     /// What `each` returns, and what the next blob would meet with, too.
-    pub(crate) fn read_all(
+    pub(crate) fn read_all<E: From<Error>>(
         &mut self,
         places: &[Place],
-        mut each: impl FnMut(&Place, Result<Vec<u8>, Error>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        mut each: impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut runs = runs(places).peekable();
         while let Some(first) = runs.next() {
             let (mut at_once, mut bytes) = (vec![first], length(first));
@@ -76,15 +76,15 @@ impl<'r> BlobReader<'r> {
         Ok(())
     }
 
-    fn read_runs(
+    fn read_runs<E: From<Error>>(
         &mut self,
         runs: &[&[Place]],
-        each: &mut impl FnMut(&Place, Result<Vec<u8>, Error>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        each: &mut impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let parts: Vec<Part> = runs.iter().filter_map(|run| self.part(run)).collect();
         for (run, read) in runs.iter().zip(self.repository.read_parts(&parts)?) {
             let mut bytes = match read.map_err(Error::from) {
-                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) if is_fatal(&error) => return Err(error.into()),
                 // Each of them is looked for alone, and elsewhere.
                 Err(_) => Vec::new(),
                 Ok(bytes) => Vec::from(bytes),
@@ -95,13 +95,14 @@ impl<'r> BlobReader<'r> {
                 let sealed = bytes.get_mut(start..start + entry.length as usize);
                 let opened =
                     sealed.map(|sealed| open_blob(self.repository, &mut self.codec, &entry.blob(*kind), sealed));
-                let content = match opened {
-                    Some(Ok(content)) => Ok(content),
-                    Some(Err(_)) | None => self.read(*kind, &entry.id),
-                };
-                match content {
-                    Err(error) if is_fatal(&error) => return Err(error),
-                    content => each(place, content)?,
+                if let Some(Ok(content)) = opened {
+                    each(place, Ok(content))?;
+                    continue;
+                }
+                match self.read(*kind, &entry.id) {
+                    Err(error) if is_fatal(&error) => return Err(error.into()),
+                    Err(error) => each(place, Err(error))?,
+                    Ok(content) => each(place, Ok(&content))?,
                 }
             }
         }

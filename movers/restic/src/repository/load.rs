@@ -16,24 +16,24 @@ use crate::repository::Repository;
 use crate::repository::index::{Entry, Index};
 use crate::repository::load::long::LongTree;
 
-/// The content of a blob, from the bytes that it takes in its pack.
-pub(crate) fn open_blob(
+/// The content of a blob, from the bytes that it takes in its pack: in their place, or in the codec's room.
+pub(crate) fn open_blob<'b>(
     repository: &Repository,
-    codec: &mut Codec,
+    codec: &'b mut Codec,
     blob: &Blob,
-    sealed: &mut [u8],
-) -> Result<Vec<u8>, Error> {
+    sealed: &'b mut [u8],
+) -> Result<&'b [u8], Error> {
     let content = repository.key().open(sealed).map_err(|_| damaged(blob, "its MAC does not match"))?;
     expand(codec, blob, content)
 }
 
 /// The content of a blob that is decrypted.
-fn expand(codec: &mut Codec, blob: &Blob, content: &[u8]) -> Result<Vec<u8>, Error> {
+fn expand<'b>(codec: &'b mut Codec, blob: &Blob, content: &'b [u8]) -> Result<&'b [u8], Error> {
     let content = match blob.uncompressed {
-        0 => content.to_vec(),
+        0 => content,
         len => codec.expand(content, len as usize).map_err(|why| damaged(blob, &why.to_string()))?,
     };
-    if Id::of(&content) == blob.id { Ok(content) } else { Err(damaged(blob, "its hash is another")) }
+    if Id::of(content) == blob.id { Ok(content) } else { Err(damaged(blob, "its hash is another")) }
 }
 
 fn damaged(blob: &Blob, why: &str) -> Error {
@@ -98,7 +98,7 @@ impl<'r> TreeReader<'r> {
             return Ok(Nodes::Many(Box::new(LongTree::new(&blob, content)?)));
         }
         let json = expand(&mut self.codec, &blob, &content)?;
-        let nodes = tree::decode(&json).map_err(|why| Error::damaged(format!("tree {}", blob.id), why.to_string()))?;
+        let nodes = tree::decode(json).map_err(|why| Error::damaged(format!("tree {}", blob.id), why.to_string()))?;
         Ok(Nodes::Few(nodes.into_iter()))
     }
 

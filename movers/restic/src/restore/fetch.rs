@@ -7,7 +7,7 @@ use crate::format::blob::BlobKind;
 use crate::format::id::Id;
 use crate::repository::Repository;
 use crate::repository::blobs::{BlobReader, Place};
-use crate::repository::index::Index;
+use crate::repository::index::{Entry, Index};
 
 /// Fetches contents of data blobs.
 pub(super) struct Fetcher<'r> {
@@ -18,7 +18,7 @@ pub(super) struct Fetcher<'r> {
 /// Contents by their IDs; why it is not there, for one that could not be had.
 pub(super) type Contents = HashMap<Id, Result<Vec<u8>, String>>;
 
-/// Contents that are fetched, and held, at once; a blob more goes beyond it.
+/// Bytes of content that are fetched at once; a blob more goes beyond it.
 pub(super) const WINDOW: u64 = 16 << 20;
 
 impl<'r> Fetcher<'r> {
@@ -26,7 +26,7 @@ impl<'r> Fetcher<'r> {
         Ok(Self { index, blobs: BlobReader::new(repository, index)? })
     }
 
-    /// The first of these blobs that fill a window.
+    /// The first of these blobs that fill a window, to be held together.
     pub(super) fn window<'i>(&mut self, ids: impl IntoIterator<Item = &'i Id>) -> Result<Contents, Error> {
         let (index, mut contents) = (self.index, Contents::new());
         let mut places: Vec<Place> = Vec::new();
@@ -42,14 +42,93 @@ impl<'r> Fetcher<'r> {
                 bytes += u64::from(entry.content_len());
                 places.push((BlobKind::Data, *entry));
             }
-            contents.insert(*id, Err(format!("blob {id} is in no index of the repository")));
+            contents.insert(*id, Err(in_no_index(id)));
         }
-        places.sort_unstable_by_key(|(_, entry)| (entry.pack, entry.offset));
-        self.blobs.read_all(&places, |(_, entry), content| {
-            let named = |error| format!("{error} (pack {})", index.pack(entry.pack).id);
-            contents.insert(entry.id, content.map_err(named));
+        places.sort_unstable_by_key(in_packs);
+        self.blobs.read_all(&places, |(_, entry), content| -> Result<(), Error> {
+            contents.insert(entry.id, content.map(<[u8]>::to_vec).map_err(|error| in_pack(index, entry, &error)));
             Ok(())
         })?;
         Ok(contents)
     }
+
+    /// Hands the content of each of these blobs of a file to `each`, or why it cannot be had, with where in the file it belongs: from
+    /// `held` if all of it is there, or else as it comes. Returns the bytes of all of them.
+    ///
+    /// # Errors
+    /// What `each` returns, and what the next blob would meet with, too.
+    pub(super) fn deliver<E: From<Error>>(
+        &mut self,
+        ids: &[Id],
+        held: &Contents,
+        mut each: impl FnMut(u64, Result<&[u8], String>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let Some(contents) = ids.iter().map(|id| held.get(id)).collect::<Option<Vec<_>>>() else {
+            return self.stream(ids, each);
+        };
+        let mut end = 0;
+        for content in contents {
+            each(end, content.as_deref().map_err(Clone::clone))?;
+            end += content.as_ref().map_or(0, |content| content.len() as u64);
+        }
+        Ok(end)
+    }
+
+    /// The blobs come in the order of packs, a window's after the other's; none is held.
+    fn stream<E: From<Error>>(
+        &mut self,
+        ids: &[Id],
+        mut each: impl FnMut(u64, Result<&[u8], String>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let (index, mut end) = (self.index, 0);
+        let mut ids = ids.iter().peekable();
+        while ids.peek().is_some() {
+            let mut positions: HashMap<Id, Vec<u64>> = HashMap::new();
+            let mut places: Vec<Place> = Vec::new();
+            let mut bytes = 0;
+            while let Some(id) = ids.next_if(|_| bytes < WINDOW) {
+                let Some(entry) = index.get(BlobKind::Data, id) else {
+                    each(end, Err(in_no_index(id)))?;
+                    continue;
+                };
+                let of_this = positions.entry(*id).or_default();
+                if of_this.is_empty() {
+                    bytes += u64::from(entry.content_len());
+                    places.push((BlobKind::Data, *entry));
+                }
+                of_this.push(end);
+                end += u64::from(entry.content_len());
+            }
+            places.sort_unstable_by_key(in_packs);
+            self.blobs.read_all(&places, |(_, entry), content| {
+                let content = content.map_err(|error| in_pack(index, entry, &error));
+                let content = content.and_then(|content| of_length(entry, content));
+                let mut positions = positions.get(&entry.id).into_iter().flatten();
+                positions.try_for_each(|position| each(*position, content.clone()))
+            })?;
+        }
+        Ok(end)
+    }
+}
+
+fn in_packs((_, entry): &Place) -> (u32, u32) {
+    (entry.pack, entry.offset)
+}
+
+fn in_pack(index: &Index, entry: &Entry, error: &Error) -> String {
+    format!("{error} (pack {})", index.pack(entry.pack).id)
+}
+
+/// A blob that came from elsewhere than this entry says may be longer than it says, and would lie over the next one.
+fn of_length<'c>(entry: &Entry, content: &'c [u8]) -> Result<&'c [u8], String> {
+    let (told, len) = (entry.content_len(), content.len());
+    if len as u64 == u64::from(told) {
+        Ok(content)
+    } else {
+        Err(format!("blob {} has {len} bytes, and an index says {told}", entry.id))
+    }
+}
+
+fn in_no_index(id: &Id) -> String {
+    format!("blob {id} is in no index of the repository")
 }

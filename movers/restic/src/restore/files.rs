@@ -1,6 +1,5 @@
 //! The threads that write files.
 
-use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -80,7 +79,10 @@ impl<'j> Files<'j> {
     /// Small files, or a large one.
     fn write(&mut self, mut batch: Vec<WantedFile>) -> Result<(), Error> {
         batch.retain(|file| !self.is_there(file));
-        let contents = self.fetcher.window(batch.iter().flat_map(|file| &file.node.content))?;
+        let contents = match batch.as_slice() {
+            [_] => Contents::new(),
+            several => self.fetcher.window(several.iter().flat_map(|file| &file.node.content))?,
+        };
         for file in &batch {
             self.job.go_on()?;
             let mut path = Vec::new();
@@ -112,31 +114,23 @@ impl<'j> Files<'j> {
         let dir = self.dirs.open(parent)?;
         let name = Name::new(&node.name).map_err(|_| Errno::INVAL)?;
         let mut new = NewFile::create(dir, &self.job.names)?;
-        let mut window = HashMap::new();
-        let mut size = 0;
-        for (number, id) in node.content.iter().enumerate() {
-            if !contents.contains_key(id) && !window.contains_key(id) {
-                self.job.go_on()?;
-                window = self.fetcher.window(node.content.iter().skip(number))?;
-            }
-            let content = match contents.get(id).or_else(|| window.get(id)) {
-                Some(Ok(content)) => content,
-                Some(Err(why)) => return Err(Trouble::Problem(why.clone())),
-                None => return Err(Trouble::Problem(format!("blob {id} was not fetched"))),
-            };
-            new.append(content)?;
-            size += content.len() as u64;
+        let job = self.job;
+        let size = self.fetcher.deliver(&node.content, contents, |position, content| -> Result<(), Trouble> {
+            let content = content.map_err(Trouble::Problem)?;
+            job.go_on()?;
+            new.put(position, content)?;
             progress.moved(content.len() as u64);
-        }
+            Ok(())
+        })?;
         if size != node.size {
             return Err(Trouble::Problem(format!("its content has {size} bytes, not {} as it should", node.size)));
         }
         new.finish()?;
         let have = metadata_of(new.fd())?;
-        self.job.give(Object::Open(new.fd()), &have, node, path)?;
+        job.give(Object::Open(new.fd()), &have, node, path)?;
         commit_over(dir, name, |name| new.commit(name))?;
-        self.job.files_written.fetch_add(1, Ordering::Relaxed);
-        self.job.bytes_written.fetch_add(size, Ordering::Relaxed);
+        job.files_written.fetch_add(1, Ordering::Relaxed);
+        job.bytes_written.fetch_add(size, Ordering::Relaxed);
         Ok(())
     }
 

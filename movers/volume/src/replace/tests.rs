@@ -86,18 +86,48 @@ fn zeros_become_holes() {
 
 proptest! {
     #[test]
-    fn what_was_appended_is_read(pieces in proptest::collection::vec((any::<bool>(), 0_usize..20_000), 0..8)) {
-        let root = tempfile::tempdir().unwrap();
-        let dir = std::fs::File::open(root.path()).unwrap();
-        let mut new = NewFile::create(dir.as_fd(), &TemporaryNames::default()).unwrap();
+    fn what_was_appended_is_read(pieces in pieces()) {
         let mut expected = Vec::new();
-        for (zero, len) in pieces {
-            let piece: Vec<u8> = if zero { vec![0; len] } else { (1..=len).map(|i| i.to_le_bytes()[0]).collect() };
-            new.append(&piece).unwrap();
-            expected.extend_from_slice(&piece);
-        }
-        new.finish().unwrap();
-        new.commit(Name::new(b"f").unwrap()).unwrap();
-        prop_assert_eq!(std::fs::read(root.path().join("f")).unwrap(), expected);
+        let read = written(|new| {
+            for (piece, _) in &pieces {
+                new.append(piece).unwrap();
+                expected.extend_from_slice(piece);
+            }
+        });
+        prop_assert_eq!(read, expected);
     }
+
+    #[test]
+    fn what_was_put_in_any_order_is_read(pieces in pieces()) {
+        let (mut expected, mut places) = (Vec::new(), Vec::new());
+        for (piece, order) in &pieces {
+            places.push((order, expected.len(), piece));
+            expected.extend_from_slice(piece);
+        }
+        places.sort();
+        let read = written(|new| {
+            for (_, position, piece) in places {
+                new.put(position as u64, piece).unwrap();
+            }
+        });
+        prop_assert_eq!(read, expected);
+    }
+}
+
+/// Pieces of a file, zeros or data, each with a number to order them by.
+fn pieces() -> impl Strategy<Value = Vec<(Vec<u8>, u8)>> {
+    let piece = (any::<bool>(), 0_usize..20_000)
+        .prop_map(|(zero, len)| if zero { vec![0; len] } else { (1..=len).map(|i| i.to_le_bytes()[0]).collect() });
+    proptest::collection::vec((piece, any::<u8>()), 0..8)
+}
+
+/// The content of a file that `write` made.
+fn written(write: impl FnOnce(&mut NewFile<'_>)) -> Vec<u8> {
+    let root = tempfile::tempdir().unwrap();
+    let dir = std::fs::File::open(root.path()).unwrap();
+    let mut new = NewFile::create(dir.as_fd(), &TemporaryNames::default()).unwrap();
+    write(&mut new);
+    new.finish().unwrap();
+    new.commit(Name::new(b"f").unwrap()).unwrap();
+    std::fs::read(root.path().join("f")).unwrap()
 }
