@@ -8,8 +8,6 @@ mod creation;
 mod failure;
 mod operator;
 
-use std::ops::Range;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -23,9 +21,6 @@ use crate::remote::{Failed, Service};
 use crate::web::Web;
 use crate::{Kind, Object};
 use failure::failed;
-
-/// Room that is made for a part of an object before any of it has come, in bytes. A pack seldom has more.
-const MOST_SET_ASIDE: usize = 32 << 20;
 
 /// Where a bucket is.
 pub(crate) enum Place {
@@ -83,11 +78,10 @@ impl Service for Bucket {
     async fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Failed> {
         let (operator, path) = (self.operator().await?, self.path(name));
         let end = offset.saturating_add(length as u64);
-        // Each piece is put into its place as it comes. A length may come from a repository that lies.
-        let mut content = Vec::with_capacity(length.min(MOST_SET_ASIDE));
-        let why = match read_into(&mut content, operator, &path, offset..end).await {
-            Ok(count) if count == length => return Ok(content.into()),
-            Ok(count) => format!("{count} bytes came instead of {length}"),
+        let why = match operator.read_with(&path).range(offset..end).await {
+            // Not copied: the transport hands over an answer in one piece.
+            Ok(content) if content.len() == length => return Ok(content.to_bytes()),
+            Ok(content) => format!("{} bytes came instead of {length}", content.len()),
             Err(error) => match (error.kind(), error.is_temporary()) {
                 // What the service says, and what OpenDAL says of a part that is short.
                 (ErrorKind::RangeNotSatisfied, _) | (ErrorKind::Unexpected, false) => error.message().to_owned(),
@@ -144,9 +138,4 @@ impl Service for Bucket {
     async fn remove(&self, name: &str) -> Result<(), Failed> {
         self.operator().await?.delete(&self.path(name)).await.map_err(failed)
     }
-}
-
-/// How many bytes came.
-async fn read_into(room: &mut Vec<u8>, operator: &Operator, path: &str, range: Range<u64>) -> opendal::Result<usize> {
-    operator.reader(path).await?.read_into(room, range).await
 }
