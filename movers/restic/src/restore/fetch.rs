@@ -53,7 +53,7 @@ impl<'r> Fetcher<'r> {
     }
 
     /// Hands the content of each of these blobs of a file to `each`, or why it cannot be had, with where in the file it belongs: from
-    /// `held` if all of it is there, or else as it comes. Returns the bytes of all of them.
+    /// `held` if all of it is there, or else as it comes. Returns the bytes that were handed over.
     ///
     /// # Errors
     /// What `each` returns, and what the next blob would meet with, too.
@@ -80,7 +80,7 @@ impl<'r> Fetcher<'r> {
         ids: &[Id],
         mut each: impl FnMut(u64, Result<&[u8], String>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let (index, mut end) = (self.index, 0);
+        let (index, mut end, mut delivered) = (self.index, 0, 0);
         let mut ids = ids.iter().peekable();
         while ids.peek().is_some() {
             let mut positions: HashMap<Id, Vec<u64>> = HashMap::new();
@@ -104,10 +104,14 @@ impl<'r> Fetcher<'r> {
                 let content = content.map_err(|error| in_pack(index, entry, &error));
                 let content = content.and_then(|content| of_length(entry, content));
                 let mut positions = positions.get(&entry.id).into_iter().flatten();
-                positions.try_for_each(|position| each(*position, content.clone()))
+                positions.try_for_each(|position| {
+                    // What did not come is not counted.
+                    delivered += content.as_ref().map_or(0, |content| content.len() as u64);
+                    each(*position, content.clone())
+                })
             })?;
         }
-        Ok(end)
+        Ok(delivered)
     }
 }
 
