@@ -17,7 +17,7 @@ use doppel_restic::snapshots::snapshots;
 use doppel_storage::folder::Folder;
 use doppel_volume::monitor::Silent;
 use support::copying::{copy_options, restic_copy, try_copy};
-use support::storage::Dying;
+use support::storage::{Dying, Forgetful};
 use support::tree::{assert_same, make, noise};
 use support::{PASSWORD, Repo, restic_program, restics};
 
@@ -97,6 +97,19 @@ fn what_is_damaged_is_not_copied() {
     let failed = try_copy(&from.open(), &to.open());
     assert!(matches!(&failed, Err(Error::Damaged { file, .. }) if file.starts_with("blob ")), "{failed:?}");
     assert!(snapshots(&to.open()).unwrap().is_empty() && to.files("locks").is_empty());
+    to.check();
+}
+
+#[test]
+fn what_is_left_out_of_an_answer_is_copied_all_the_same() {
+    let (from, to) = (Repo::empty(&restic_program(), Version::V2), Repo::empty(&restic_program(), Version::V2));
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("noise"), noise(20_000_000, 1)).unwrap();
+    from.backup(tree.path());
+    let store = Arc::new(Forgetful::new(Folder::new(from.folder.path())));
+    let forgetful = Repository::open(Arc::clone(&store) as _, PASSWORD.as_bytes()).unwrap();
+    let done = try_copy(&forgetful, &to.open()).unwrap();
+    assert!(store.left_out() > 0 && done.copied.len() == 1, "{} parts, {done:?}", store.left_out());
     to.check();
 }
 

@@ -8,12 +8,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use doppel_restic::error::Error;
 use doppel_restic::format::config::Version;
+use doppel_restic::repository::Repository;
 use doppel_restic::restore::{Others, RestoreOptions};
+use doppel_storage::folder::Folder;
+use support::storage::Forgetful;
 use support::tree::{assert_same, noise};
-use support::{Repo, is_root, restic_program, restics, restore_from, restore_options, restored};
+use support::{PASSWORD, Repo, is_root, restic_program, restics, restore_from, restore_options, restored};
 
 /// More entries than are kept as they are, and with so long names that their tree is read entry by entry. Directories lie
 /// between files in the order of names, and one before the other only by its name's end.
@@ -100,6 +104,24 @@ fn a_file_of_many_windows_is_whole_or_not_there() {
         );
         assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
     }
+}
+
+/// A large file, whose blobs are written as they come, and small ones, whose blobs are held together.
+#[test]
+fn what_is_left_out_of_an_answer_is_asked_for_alone() {
+    let (tree, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(tree.path().join("large"), noise(40_000_000, 1)).unwrap();
+    for number in 0..20 {
+        fs::write(tree.path().join(format!("small-{number}")), noise(10_000, 2 + number)).unwrap();
+    }
+    let repo = Repo::empty(&restic_program(), Version::V2);
+    repo.backup(tree.path());
+    let store = Arc::new(Forgetful::new(Folder::new(repo.folder.path())));
+    let repository = Repository::open(Arc::clone(&store) as _, PASSWORD.as_bytes()).unwrap();
+    let done = restored(restore_from(&repository, there.path(), &restore_options()).unwrap());
+    assert!(store.left_out() > 2, "{} parts", store.left_out());
+    assert!(done.left_out.is_empty() && done.remarks.is_empty(), "{done:?}");
+    assert_same(tree.path(), there.path());
 }
 
 #[test]

@@ -82,12 +82,13 @@ impl<'r> BlobReader<'r> {
         each: &mut impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
     ) -> Result<(), E> {
         let parts: Vec<Part> = runs.iter().filter_map(|run| self.part(run)).collect();
-        for (run, read) in runs.iter().zip(self.repository.read_parts(&parts)?) {
-            let mut bytes = match read.map_err(Error::from) {
-                Err(error) if is_fatal(&error) => return Err(error.into()),
+        let mut answers = self.repository.read_parts(&parts)?.into_iter();
+        for run in runs {
+            let mut bytes = match answers.next().map(|answer| answer.map_err(Error::from)) {
+                Some(Ok(bytes)) => Vec::from(bytes),
+                Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
                 // Each of them is looked for alone, and elsewhere.
-                Err(_) => Vec::new(),
-                Ok(bytes) => Vec::from(bytes),
+                Some(Err(_)) | None => Vec::new(),
             };
             let begin = run.first().map_or(0, |(_, first)| first.offset);
             for place @ (kind, entry) in *run {

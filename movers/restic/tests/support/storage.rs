@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use bytes::Bytes;
 use doppel_storage::folder::Folder;
-use doppel_storage::{Error, Kind, Object, Storage};
+use doppel_storage::{Error, Kind, Object, Part, Storage};
 
 /// Changes so many objects, and then none any more: what a store sees of a program that is killed.
 pub struct Dying {
@@ -84,6 +84,53 @@ impl Storage for Waiting {
             waits.send(()).unwrap();
             go_on.recv().unwrap();
         }
+        self.inner.write(name, content)
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
+        self.inner.list(folder)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        self.inner.remove(name)
+    }
+}
+
+/// Answers of several parts all but the last, without a word of it.
+pub struct Forgetful {
+    inner: Folder,
+    left_out: AtomicI64,
+}
+
+impl Forgetful {
+    pub fn new(inner: Folder) -> Self {
+        Self { inner, left_out: AtomicI64::new(0) }
+    }
+
+    /// Parts that it did not answer.
+    pub fn left_out(&self) -> i64 {
+        self.left_out.load(Ordering::SeqCst)
+    }
+}
+
+impl Storage for Forgetful {
+    fn read(&self, name: &str) -> Result<Bytes, Error> {
+        self.inner.read(name)
+    }
+
+    fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Bytes, Error> {
+        self.inner.read_range(name, offset, length)
+    }
+
+    fn read_ranges(&self, parts: &[Part]) -> Vec<Result<Bytes, Error>> {
+        let mut answers = self.inner.read_ranges(parts);
+        if answers.pop().is_some() {
+            self.left_out.fetch_add(1, Ordering::SeqCst);
+        }
+        answers
+    }
+
+    fn write(&self, name: &str, content: Bytes) -> Result<(), Error> {
         self.inner.write(name, content)
     }
 
