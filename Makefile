@@ -77,7 +77,7 @@ test-clusters: prerequisites ## The program of tests/cluster on clusters of its 
 
 .PHONY: test-kills
 test-kills: image-and-programs ## Movers of two real clusters killed at ten points of a transfer
-	cargo test --locked -p doppel --test e2e -- --ignored --nocapture
+	cargo test --workspace --locked --test e2e -- --ignored --nocapture
 
 $(HELM): tests/helm/go.mod tests/helm/go.sum
 	@mkdir -p $(OUT)
