@@ -74,6 +74,8 @@ pub enum Ownership {
     Ours,
     /// Nothing controls it.
     Nobody,
+    /// An object of the same kind and name controls it that is gone, and so will this be: the garbage collector is on its way.
+    Former,
     /// Another object controls it; `kind/name`.
     Other(String),
 }

@@ -310,7 +310,8 @@ fn finish(draft: &mut Draft, volume: &str, prime: Option<&Prime>, marked: &[Imag
 fn refusal(prime: &Prime) -> Option<Outcome> {
     let owner = match &prime.ownership {
         Ownership::Ours => return None,
-        Ownership::Nobody => "nobody".to_owned(),
+        // A prime has its claim's UID in its name: none is a former claim's.
+        Ownership::Nobody | Ownership::Former => "nobody".to_owned(),
         Ownership::Other(owner) => owner.clone(),
     };
     Some(Outcome::Waiting(Wait::NotOurs { prime: prime.name.clone(), owner }))

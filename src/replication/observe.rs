@@ -273,6 +273,10 @@ impl Reader<'_> {
         match object.owner_references().iter().find(|reference| reference.controller == Some(true)) {
             None => Ownership::Nobody,
             Some(reference) if reference.uid == self.owner.uid => Ownership::Ours,
+            // There is only one object of a kind and a name at a time.
+            Some(reference) if reference.kind == self.owner.role.kind() && reference.name == self.owner.name => {
+                Ownership::Former
+            }
             Some(reference) => Ownership::Other(format!("{}/{}", reference.kind, reference.name)),
         }
     }

@@ -228,10 +228,11 @@ impl Draft {
     }
 }
 
-/// Refuses what exists under a needed name and is not ours.
+/// Refuses what exists under a needed name and is not ours; waits for what a former object of our name has left behind.
 fn require_ours(kind: &'static str, name: &str, ownership: &Ownership) -> Result<(), Outcome> {
     let owner = match ownership {
         Ownership::Ours => return Ok(()),
+        Ownership::Former => return Err(gone(kind, name)),
         Ownership::Nobody => "nobody".to_owned(),
         Ownership::Other(owner) => owner.clone(),
     };

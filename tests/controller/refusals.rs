@@ -1,7 +1,7 @@
 //! What is wrong is said in the condition, and mends itself when it is put right; what is not ours is left alone.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret, Service, ServiceAccount};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use serde_json::json;
@@ -108,6 +108,30 @@ async fn objects_of_somebody_else_are_neither_used_nor_changed() {
     assert!(world.jobs.is_empty());
 }
 
+/// There is no garbage collector here: this is it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_object_of_the_name_has_left_behind_is_waited_for() {
+    let mut world = World::new().await;
+    let spec = json!({"trigger": {"manual": "one"},
+        "rsyncTLS": {"copyMethod": "Direct", "capacity": "5Gi", "accessModes": ["ReadWriteOnce"]}});
+    let operator = world.operator(&Mortal::immortal());
+    world.create_object::<ReplicationDestination>(spec.clone()).await;
+    let is_done = |object: &ReplicationDestination| object.status().last_manual.is_some();
+    world.until(&operator, is_done).await;
+    let left_behind = world.children().await;
+    world.delete::<ReplicationDestination>("x").await;
+
+    world.create_object::<ReplicationDestination>(spec).await;
+    world.until(&operator, |object: &ReplicationDestination| message(object).contains("until the former ")).await;
+    assert_eq!(world.children().await, left_behind);
+    world.delete::<PersistentVolumeClaim>("volsync-x-dst").await;
+    world.delete::<Service>("volsync-rsync-tls-dst-x").await;
+    world.delete::<Secret>("volsync-rsync-tls-x").await;
+    world.delete::<ServiceAccount>("volsync-dst-x").await;
+    world.delete::<Job>("volsync-rsync-tls-dst-x").await;
+    world.until(&operator, is_done).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_child_is_made_again() {
     let world = World::new().await;
@@ -122,7 +146,7 @@ async fn a_deleted_child_is_made_again() {
         let _ = reconcile(object, operator.clone()).await;
     }
     assert!(world.children().await.is_superset(&[service.clone(), job.clone()].into()));
-    world.delete::<k8s_openapi::api::core::v1::Service>("volsync-rsync-tls-dst-x").await;
+    world.delete::<Service>("volsync-rsync-tls-dst-x").await;
     world.delete::<Job>("volsync-rsync-tls-dst-x").await;
     assert!(world.children().await.is_disjoint(&[service.clone(), job.clone()].into()));
     let object = std::sync::Arc::new(world.object::<ReplicationDestination>().await);

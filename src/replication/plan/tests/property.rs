@@ -12,7 +12,8 @@ use crate::replication::plan::cleanup::concerns;
 use crate::replication::plan::plan;
 
 fn ownership() -> impl Strategy<Value = Ownership> {
-    prop_oneof![Just(Ownership::Ours), Just(Ownership::Nobody), Just(Ownership::Other("Pod/other".to_owned()))]
+    let other = Ownership::Other("Pod/other".to_owned());
+    prop_oneof![Just(Ownership::Ours), Just(Ownership::Nobody), Just(Ownership::Former), Just(other)]
 }
 
 fn any_claim(name: &'static str) -> impl Strategy<Value = Option<Claim>> {
