@@ -1,6 +1,9 @@
 //! Reading blobs one by one, or many in the order in which they are in packs: those that lie close together at once, and several such
 //! parts at a time. What is damaged in one pack is taken from another, if the repository has it twice.
 
+use std::sync::mpsc::sync_channel;
+
+use bytes::Bytes;
 use doppel_storage::Part;
 
 use crate::error::Error;
@@ -25,8 +28,8 @@ pub(crate) type Place = (BlobKind, Entry);
 const RUN: u32 = 4 << 20;
 /// Bytes between two blobs that are read rather than to ask twice.
 const GAP: u32 = 128 << 10;
-/// What is read, and in memory, at a time; a run more goes beyond it.
-const AT_A_TIME: usize = 16 << 20;
+/// What is read at a time, and twice that is in memory; a run more goes beyond it.
+const AT_A_TIME: usize = 8 << 20;
 
 impl<'r> BlobReader<'r> {
     pub(crate) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
@@ -55,7 +58,7 @@ impl<'r> BlobReader<'r> {
     }
 
     /// Hands the content of each of these blobs to `each`, or why it cannot be had from anywhere. They are in the order of their
-    /// places.
+    /// places. While some are opened and handed over, the next ones are read.
     ///
     /// # Errors
     /// What `each` returns, and what the next blob would meet with, too.
@@ -64,25 +67,27 @@ impl<'r> BlobReader<'r> {
         places: &[Place],
         mut each: impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut runs = runs(places).peekable();
-        while let Some(first) = runs.next() {
-            let (mut at_once, mut bytes) = (vec![first], length(first));
-            while let Some(run) = runs.next_if(|_| bytes < AT_A_TIME) {
-                bytes += length(run);
-                at_once.push(run);
-            }
-            self.read_runs(&at_once, &mut each)?;
-        }
-        Ok(())
+        let (repository, index) = (self.repository, self.index);
+        let (read, batches) = sync_channel(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for runs in batches_of(places) {
+                    let parts: Vec<Part> = runs.iter().filter_map(|run| part(index, run)).collect();
+                    // Whoever was to have it may have ended.
+                    let Ok(()) = read.send((runs, repository.read_parts(&parts))) else { return };
+                }
+            });
+            batches.into_iter().try_for_each(|(runs, answers)| self.open_runs(&runs, answers?, &mut each))
+        })
     }
 
-    fn read_runs<E: From<Error>>(
+    fn open_runs<E: From<Error>>(
         &mut self,
         runs: &[&[Place]],
+        answers: Vec<Result<Bytes, doppel_storage::Error>>,
         each: &mut impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let parts: Vec<Part> = runs.iter().filter_map(|run| self.part(run)).collect();
-        let mut answers = self.repository.read_parts(&parts)?.into_iter();
+        let mut answers = answers.into_iter();
         for run in runs {
             let mut bytes = match answers.next().map(|answer| answer.map_err(Error::from)) {
                 Some(Ok(bytes)) => Vec::from(bytes),
@@ -109,12 +114,12 @@ impl<'r> BlobReader<'r> {
         }
         Ok(())
     }
+}
 
-    fn part(&self, run: &[Place]) -> Option<Part> {
-        let (_, first) = run.first()?;
-        let name = Folder::Data.file(&self.index.pack(first.pack).id);
-        Some(Part { name, offset: first.offset.into(), length: length(run) })
-    }
+fn part(index: &Index, run: &[Place]) -> Option<Part> {
+    let (_, first) = run.first()?;
+    let name = Folder::Data.file(&index.pack(first.pack).id);
+    Some(Part { name, offset: first.offset.into(), length: length(run) })
 }
 
 /// Whether the next blob will fare no better.
@@ -129,6 +134,21 @@ fn end(entry: &Entry) -> u32 {
 fn length(run: &[Place]) -> usize {
     let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return 0 };
     end(last).saturating_sub(first.offset) as usize
+}
+
+/// Runs that are read at a time, of blobs in the order of their places.
+fn batches_of(places: &[Place]) -> impl Iterator<Item = Vec<&[Place]>> {
+    let mut runs = runs(places).peekable();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let batch: Vec<_> = std::iter::from_fn(|| {
+            let run = runs.next_if(|_| bytes < AT_A_TIME)?;
+            bytes += length(run);
+            Some(run)
+        })
+        .collect();
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Blobs that are read with one request, of blobs in the order of their places.

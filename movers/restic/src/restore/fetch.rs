@@ -20,6 +20,8 @@ pub(super) type Contents = HashMap<Id, Result<Vec<u8>, String>>;
 
 /// Bytes of content that are fetched at once; a blob more goes beyond it.
 pub(super) const WINDOW: u64 = 16 << 20;
+/// Blobs of a large file that are brought into the order of packs together.
+const SORTED: usize = 512;
 
 impl<'r> Fetcher<'r> {
     pub(super) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
@@ -74,26 +76,23 @@ impl<'r> Fetcher<'r> {
         Ok(end)
     }
 
-    /// The blobs come in the order of packs, a window's after the other's; none is held.
+    /// The blobs come in the order of packs, some hundred of them after the other; none is held.
     fn stream<E: From<Error>>(
         &mut self,
         ids: &[Id],
         mut each: impl FnMut(u64, Result<&[u8], String>) -> Result<(), E>,
     ) -> Result<u64, E> {
         let (index, mut end, mut delivered) = (self.index, 0, 0);
-        let mut ids = ids.iter().peekable();
-        while ids.peek().is_some() {
+        for ids in ids.chunks(SORTED) {
             let mut positions: HashMap<Id, Vec<u64>> = HashMap::new();
             let mut places: Vec<Place> = Vec::new();
-            let mut bytes = 0;
-            while let Some(id) = ids.next_if(|_| bytes < WINDOW) {
+            for id in ids {
                 let Some(entry) = index.get(BlobKind::Data, id) else {
                     each(end, Err(in_no_index(id)))?;
                     continue;
                 };
                 let of_this = positions.entry(*id).or_default();
                 if of_this.is_empty() {
-                    bytes += u64::from(entry.content_len());
                     places.push((BlobKind::Data, *entry));
                 }
                 of_this.push(end);
