@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use doppel_contract::{EmptySource, Verification};
 use doppel_rsync::outcome::Outcome;
@@ -22,8 +23,8 @@ use doppel_volume::tree::Tree;
 use rows::ROWS;
 use rustix::fs::{CWD, FileType, Mode};
 use support::faulty::{child, is_child, text};
-use support::programs::Rsync;
-use support::stock::{Daemon, VolSync, rsync, with_doppel_daemon};
+use support::programs::{Rsync, unpacked};
+use support::stock::{Daemon, VolSync, with_doppel_daemon};
 use support::{ACCESS, DEFAULT, acl, noise, set_time, set_xattr, sync, write, xattr};
 
 /// Somebody without privileges, and somebody else.
@@ -42,19 +43,28 @@ struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peers {
     Doppels,
-    DoppelToRsync,
-    RsyncToDoppel,
+    DoppelTo(Rsync),
+    ToDoppel(Rsync),
     VolSync,
 }
 
 impl Peers {
-    const ALL: [Self; 4] = [Self::Doppels, Self::DoppelToRsync, Self::RsyncToDoppel, Self::VolSync];
+    const ALL: [Self; 6] = [
+        Self::Doppels,
+        Self::DoppelTo(Rsync::Installed),
+        Self::ToDoppel(Rsync::Installed),
+        Self::DoppelTo(Rsync::V3_2),
+        Self::ToDoppel(Rsync::V3_2),
+        Self::VolSync,
+    ];
 
     fn words(self) -> &'static str {
         match self {
             Self::Doppels => "Doppel to Doppel",
-            Self::DoppelToRsync => "Doppel to rsync",
-            Self::RsyncToDoppel => "rsync to Doppel",
+            Self::DoppelTo(Rsync::Installed) => "Doppel to rsync 3.5",
+            Self::ToDoppel(Rsync::Installed) => "rsync 3.5 to Doppel",
+            Self::DoppelTo(Rsync::V3_2) => "Doppel to rsync 3.2",
+            Self::ToDoppel(Rsync::V3_2) => "rsync 3.2 to Doppel",
             Self::VolSync => "VolSync to VolSync",
         }
     }
@@ -66,15 +76,16 @@ impl Peers {
                 let (pushed, served) = sync(source, destination);
                 said(&pushed) + &said(&served)
             }
-            Self::DoppelToRsync => {
-                let daemon = Daemon::start(Rsync::Installed, destination, false, "");
+            Self::DoppelTo(version) => {
+                let daemon = Daemon::start(version, destination, false, "");
                 let options = PushOptions { empty_source: EmptySource::Refuse, verification: Verification::None };
                 said(&push(daemon.connect(), &Tree::open(source).unwrap(), &options, &Silent).unwrap().outcome)
             }
-            Self::RsyncToDoppel => {
+            Self::ToDoppel(version) => {
                 let from = format!("{}/", source.display());
                 let (output, served) = with_doppel_daemon(destination, 1, EmptySource::Refuse, |url| {
-                    rsync(&["-aHAXS", "--numeric-ids", "--delete"], &[&from, &format!("{url}/data")])
+                    let arguments = ["-aHAXS", "--numeric-ids", "--delete", &from, &format!("{url}/data")];
+                    version.command().args(arguments).output().unwrap()
                 });
                 match &served[0] {
                     Ok(Served::Data(outcome)) => said(outcome),
@@ -143,8 +154,16 @@ fn column(source: &Path, peers: Peers, privileged: bool) -> Vec<&'static str> {
         peers.run(source, destination.path())
     } else {
         let prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        let words = PathBuf::from(peers.words());
-        let variables = [("PEERS", words.as_path()), ("SOURCE", source), ("DESTINATION", destination.path())];
+        let (words, programs) = (PathBuf::from(peers.words()), volume());
+        // The user may not be allowed to where the programs are.
+        let copied = Command::new("cp").arg("-r").arg(unpacked().join("rsync-3.2")).arg(programs.path()).status();
+        assert!(copied.unwrap().success());
+        let variables = [
+            ("PEERS", words.as_path()),
+            ("SOURCE", source),
+            ("DESTINATION", destination.path()),
+            ("DOPPEL_PEERS", programs.path()),
+        ];
         let output = child("unprivileged_process", &prefix, &variables);
         let text = text(&output);
         assert!(output.status.success(), "{peers:?}: {text}");
@@ -167,9 +186,9 @@ const HEAD: &str = "\
 
 Written by `movers/rsync/tests/fidelity.rs`, which does what it says here: it makes each of these, synchronizes it, and
 looks. *Kept*: it is the same at the destination. *Reported*: it is not, and the report of the run names the entry among
-its remarks, which do not make a run fail, for no data is missing. *Lost*: it is not, and nobody says so. rsync is 3.5.0;
-\"VolSync to VolSync\" is rsync with the arguments and the configuration of VolSync's movers at both ends. Privileged are
-movers that run as root, unprivileged ones both as the same other user.
+its remarks, which do not make a run fail, for no data is missing. *Lost*: it is not, and nobody says so. rsync 3.5 is
+3.5.0, rsync 3.2 is 3.2.7; \"VolSync to VolSync\" is rsync 3.5 with the arguments and the configuration of VolSync's movers
+at both ends. Privileged are movers that run as root, unprivileged ones both as the same other user.
 
 ";
 

@@ -38,7 +38,7 @@ impl Rsync {
 }
 
 /// Where `tests/peers` unpacks to.
-fn unpacked() -> PathBuf {
+pub fn unpacked() -> PathBuf {
     let from = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = || from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")));
     from("DOPPEL_PEERS").or_else(|| Some(cache()?.join("doppel/peers"))).unwrap_or_default()
