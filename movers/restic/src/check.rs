@@ -22,7 +22,8 @@ use crate::format::id::Id;
 use crate::format::pack;
 use crate::format::snapshot::Snapshot;
 use crate::repository::index::{Index, Marks};
-use crate::repository::load::{TreeReader, open_blob};
+use crate::repository::load::TreeReader;
+use crate::repository::load::opener::Opener;
 use crate::repository::lock::{Held, Holder, Mode};
 use crate::repository::{Folder, Repository};
 
@@ -206,13 +207,13 @@ impl Check<'_> {
         let counts = blob_counts(index);
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), Error> {
-            let mut codec = Codec::new(Compression::Auto)?;
+            let mut opener = Opener::default();
             while let Some((number, id)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let blobs = counts.get(*number).copied().unwrap_or_default();
                 let result = self
                     .repository
                     .read_pack(id)
-                    .and_then(|bytes| self.pack(index, (*number, blobs), *id, bytes, &mut codec));
+                    .and_then(|bytes| self.pack(index, (*number, blobs), *id, bytes, &mut opener));
                 if let Err(error) = result {
                     self.damaged(error)?;
                 }
@@ -237,7 +238,7 @@ impl Check<'_> {
         (number, indexed): (usize, usize),
         id: Id,
         bytes: Bytes,
-        codec: &mut Codec,
+        opener: &mut Opener,
     ) -> Result<(), Error> {
         let file = Folder::Data.file(&id);
         let mut bytes = Vec::from(bytes);
@@ -251,14 +252,19 @@ impl Check<'_> {
         if blobs.len() != indexed || blobs.iter().any(|blob| is_indexed(blob).is_none()) {
             self.damaged(Error::damaged(&file, "its header and the index name different blobs"))?;
         }
-        for blob in blobs {
-            let start = blob.offset as usize;
-            let sealed = bytes.get_mut(start..start + blob.length as usize).unwrap_or_default();
-            if let Err(Error::Damaged { file: name, why }) = open_blob(self.repository, codec, &blob, sealed) {
-                self.damaged(Error::damaged(&file, format!("{name}: {}", why.as_str())))?;
+        // They lie one after the other.
+        let mut rest = bytes.as_mut_slice();
+        let sealed = blobs.into_iter().map(|blob| {
+            let of_this = rest.split_off_mut(..blob.length as usize).unwrap_or_default();
+            ((), blob, of_this)
+        });
+        opener.open_each(self.repository, sealed, |(), opened| match opened {
+            Err(Error::Damaged { file: name, why }) => {
+                self.damaged(Error::damaged(&file, format!("{name}: {}", why.as_str())))
             }
-        }
-        Ok(())
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        })
     }
 }
 

@@ -71,6 +71,11 @@ impl Codec {
         if self.room.len() == len { Ok(&self.room) } else { Err(wrong(self.room.len() as u64)) }
     }
 
+    /// What was expanded last.
+    pub(crate) fn expanded(&self) -> &[u8] {
+        &self.room
+    }
+
     /// A content of at most `limit` bytes. Go's encoder leaves the length out of the frames of very short ones.
     pub(crate) fn expand_file(&mut self, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
         let too_large = || Malformed::new(format!("a zstd frame of more than {limit} bytes"));

@@ -1,5 +1,7 @@
 //! Storage IDs: the SHA-256 of a file or of a blob's plain content, which is also its name.
 
+pub(crate) mod two;
+
 use std::fmt;
 
 use serde::de::{self, Visitor};

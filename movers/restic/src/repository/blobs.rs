@@ -7,15 +7,21 @@ use bytes::Bytes;
 use doppel_storage::Part;
 
 use crate::error::Error;
-use crate::format::blob::BlobKind;
+use crate::format::blob::{Blob, BlobKind};
 use crate::format::compress::{Codec, Compression};
 use crate::format::id::Id;
 use crate::repository::index::{Entry, Index};
 use crate::repository::load::open_blob;
+use crate::repository::load::opener::Opener;
 use crate::repository::{Folder, Repository};
 
 /// Reads blobs.
 pub(crate) struct BlobReader<'r> {
+    alone: OneByOne<'r>,
+    opener: Opener,
+}
+
+struct OneByOne<'r> {
     repository: &'r Repository,
     index: &'r Index,
     codec: Codec,
@@ -33,28 +39,13 @@ const AT_A_TIME: usize = 8 << 20;
 
 impl<'r> BlobReader<'r> {
     pub(crate) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
-        Ok(Self { repository, index, codec: Codec::new(Compression::Auto)? })
+        let alone = OneByOne { repository, index, codec: Codec::new(Compression::Auto)? };
+        Ok(Self { alone, opener: Opener::default() })
     }
 
     /// The content of a blob.
     pub(crate) fn read(&mut self, kind: BlobKind, id: &Id) -> Result<Vec<u8>, Error> {
-        let first = self.index.position(kind, id);
-        let places = first.and_then(|first| self.index.entries(kind).get(first..)).unwrap_or_default();
-        let mut last = Error::damaged(format!("blob {id}"), "it is in no index");
-        for entry in places.iter().take_while(|entry| entry.id == *id) {
-            match self.read_at(kind, entry) {
-                Ok(content) => return Ok(content),
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn read_at(&mut self, kind: BlobKind, entry: &Entry) -> Result<Vec<u8>, Error> {
-        let pack = self.index.pack(entry.pack).id;
-        let mut sealed = Vec::from(self.repository.read_part(&pack, entry.offset, entry.length as usize)?);
-        open_blob(self.repository, &mut self.codec, &entry.blob(kind), &mut sealed).map(<[u8]>::to_vec)
+        self.alone.read(kind, id)
     }
 
     /// Hands the content of each of these blobs to `each`, or why it cannot be had from anywhere. They are in the order of their
@@ -67,7 +58,7 @@ impl<'r> BlobReader<'r> {
         places: &[Place],
         mut each: impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (repository, index) = (self.repository, self.index);
+        let (repository, index) = (self.alone.repository, self.alone.index);
         let (read, batches) = sync_channel(0);
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -88,32 +79,60 @@ impl<'r> BlobReader<'r> {
         each: &mut impl FnMut(&Place, Result<&[u8], Error>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut answers = answers.into_iter();
-        for run in runs {
-            let mut bytes = match answers.next().map(|answer| answer.map_err(Error::from)) {
-                Some(Ok(bytes)) => Vec::from(bytes),
-                Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
-                // Each of them is looked for alone, and elsewhere.
-                Some(Err(_)) | None => Vec::new(),
-            };
-            let begin = run.first().map_or(0, |(_, first)| first.offset);
-            for place @ (kind, entry) in *run {
-                let start = (entry.offset - begin) as usize;
-                let sealed = bytes.get_mut(start..start + entry.length as usize);
-                let opened =
-                    sealed.map(|sealed| open_blob(self.repository, &mut self.codec, &entry.blob(*kind), sealed));
-                if let Some(Ok(content)) = opened {
-                    each(place, Ok(content))?;
-                    continue;
-                }
-                match self.read(*kind, &entry.id) {
-                    Err(error) if is_fatal(&error) => return Err(error.into()),
-                    Err(error) => each(place, Err(error))?,
-                    Ok(content) => each(place, Ok(&content))?,
-                }
+        let came = |_| match answers.next().map(|answer| answer.map_err(Error::from)) {
+            Some(Ok(bytes)) => Ok(Vec::from(bytes)),
+            Some(Err(error)) if is_fatal(&error) => Err(error),
+            // Each of them is looked for alone, and elsewhere.
+            Some(Err(_)) | None => Ok(Vec::new()),
+        };
+        let mut answered = runs.iter().map(came).collect::<Result<Vec<_>, _>>()?;
+        let (repository, alone) = (self.alone.repository, &mut self.alone);
+        let sealed = runs.iter().zip(&mut answered).flat_map(|(run, bytes)| sealed(run, bytes));
+        self.opener.open_each(repository, sealed, |place @ (kind, entry), opened| match opened {
+            Ok(content) => each(place, Ok(content)),
+            Err(_) => match alone.read(*kind, &entry.id) {
+                Err(error) if is_fatal(&error) => Err(error.into()),
+                Err(error) => each(place, Err(error)),
+                Ok(content) => each(place, Ok(&content)),
+            },
+        })
+    }
+}
+
+impl OneByOne<'_> {
+    fn read(&mut self, kind: BlobKind, id: &Id) -> Result<Vec<u8>, Error> {
+        let first = self.index.position(kind, id);
+        let places = first.and_then(|first| self.index.entries(kind).get(first..)).unwrap_or_default();
+        let mut last = Error::damaged(format!("blob {id}"), "it is in no index");
+        for entry in places.iter().take_while(|entry| entry.id == *id) {
+            match self.read_at(kind, entry) {
+                Ok(content) => return Ok(content),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => last = error,
             }
         }
-        Ok(())
+        Err(last)
     }
+
+    fn read_at(&mut self, kind: BlobKind, entry: &Entry) -> Result<Vec<u8>, Error> {
+        let pack = self.index.pack(entry.pack).id;
+        let mut sealed = Vec::from(self.repository.read_part(&pack, entry.offset, entry.length as usize)?);
+        open_blob(self.repository, &mut self.codec, &entry.blob(kind), &mut sealed).map(<[u8]>::to_vec)
+    }
+}
+
+/// The blobs of a run, each with its bytes; with none, if they did not come, or if another blob has them.
+fn sealed<'b, 'p>(run: &'p [Place], mut bytes: &'b mut [u8]) -> impl Iterator<Item = (&'p Place, Blob, &'b mut [u8])> {
+    let mut at = run.first().map_or(0, |(_, first)| first.offset);
+    run.iter().map(move |place @ (kind, entry)| {
+        let of_this = entry.offset.checked_sub(at).and_then(|gap| {
+            let (_, rest) = std::mem::take(&mut bytes).split_at_mut_checked(gap as usize)?;
+            let (of_this, rest) = rest.split_at_mut_checked(entry.length as usize)?;
+            (at, bytes) = (end(entry), rest);
+            Some(of_this)
+        });
+        (place, entry.blob(*kind), of_this.unwrap_or_default())
+    })
 }
 
 fn part(index: &Index, run: &[Place]) -> Option<Part> {

@@ -1,6 +1,7 @@
 //! Reading blobs. What is returned has the hash that was asked for.
 
 pub(crate) mod long;
+pub(crate) mod opener;
 mod pieces;
 pub(crate) mod stream;
 
@@ -33,7 +34,11 @@ fn expand<'b>(codec: &'b mut Codec, blob: &Blob, content: &'b [u8]) -> Result<&'
         0 => content,
         len => codec.expand(content, len as usize).map_err(|why| damaged(blob, &why.to_string()))?,
     };
-    if Id::of(content) == blob.id { Ok(content) } else { Err(damaged(blob, "its hash is another")) }
+    compare(blob, Id::of(content)).map(|()| content)
+}
+
+fn compare(blob: &Blob, id: Id) -> Result<(), Error> {
+    if id == blob.id { Ok(()) } else { Err(damaged(blob, "its hash is another")) }
 }
 
 fn damaged(blob: &Blob, why: &str) -> Error {
