@@ -32,7 +32,6 @@ use crate::repository::index::Index;
 use crate::repository::lock::{Held, Holder, Mode};
 use crate::restore::files::Files;
 use crate::restore::plan::{Plan, Rest};
-use crate::room;
 use crate::snapshots::{Filter, Stored, Which, snapshots};
 
 /// What is restored, and how.
@@ -112,7 +111,6 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<Restored, Error> {
     monitor.phase(Phase::Connecting);
-    room::recycle();
     let (_lock, refusal) = match Held::acquire(repository, &options.holder, Mode::Shared) {
         Err(Error::Storage(error)) if error.kind == Kind::Denied => (None, Some(error)),
         acquired => (Some(acquired?), None),

@@ -8,11 +8,13 @@ use crate::format::id::Id;
 use crate::repository::Repository;
 use crate::repository::blobs::{BlobReader, Place};
 use crate::repository::index::{Entry, Index};
+use crate::room;
 
 /// Fetches contents of data blobs.
 pub(super) struct Fetcher<'r> {
     index: &'r Index,
     blobs: BlobReader<'r>,
+    recycles: bool,
 }
 
 /// Contents by their IDs; why it is not there, for one that could not be had.
@@ -25,7 +27,7 @@ const SORTED: usize = 512;
 
 impl<'r> Fetcher<'r> {
     pub(super) fn new(repository: &'r Repository, index: &'r Index) -> Result<Self, Error> {
-        Ok(Self { index, blobs: BlobReader::new(repository, index)? })
+        Ok(Self { index, blobs: BlobReader::new(repository, index)?, recycles: false })
     }
 
     /// The first of these blobs that fill a window, to be held together.
@@ -82,6 +84,9 @@ impl<'r> Fetcher<'r> {
         ids: &[Id],
         mut each: impl FnMut(u64, Result<&[u8], String>) -> Result<(), E>,
     ) -> Result<u64, E> {
+        if !std::mem::replace(&mut self.recycles, true) {
+            room::recycle();
+        }
         let (index, mut end, mut delivered) = (self.index, 0, 0);
         for ids in ids.chunks(SORTED) {
             let mut positions: HashMap<Id, Vec<u64>> = HashMap::new();
