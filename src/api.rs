@@ -7,6 +7,9 @@
 //! the schema lets through deserialises: a single object that did not would stop a watch on all of them. What Doppel
 //! adds is optional, and says so in its description.
 
+/// The group of the kinds.
+pub const GROUP: &str = "volsync.backube";
+
 pub mod common;
 pub mod destination;
 pub mod source;

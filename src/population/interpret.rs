@@ -4,11 +4,10 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 use serde_json::Value;
 
+use crate::api::GROUP;
 use crate::model::name;
 use crate::model::population::{ClaimShape, Claimant, Named, Population};
 use crate::model::replication::{Role, VolumeMode};
-
-const GROUP: &str = "volsync.backube";
 
 /// What the claim asks for. None of one that is to be filled by others, or is being deleted: what was made for it then goes
 /// with it.

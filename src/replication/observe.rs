@@ -12,9 +12,11 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, ResourceExt};
 
 pub use self::confirm::confirm;
+use crate::api::GROUP;
 use crate::mirror::Mirrors;
 use crate::model::copy_trigger::{CopyStatus, CopyTrigger};
 use crate::model::mover::{Meeting, Mover, RsyncTls};
@@ -273,12 +275,15 @@ impl Reader<'_> {
         match object.owner_references().iter().find(|reference| reference.controller == Some(true)) {
             None => Ownership::Nobody,
             Some(reference) if reference.uid == self.owner.uid => Ownership::Ours,
-            // There is only one object of a kind and a name at a time.
-            Some(reference) if reference.kind == self.owner.role.kind() && reference.name == self.owner.name => {
-                Ownership::Former
-            }
+            Some(reference) if self.names_former(reference) => Ownership::Former,
             Some(reference) => Ownership::Other(format!("{}/{}", reference.kind, reference.name)),
         }
+    }
+
+    /// Whether a controller that is not the owner is a former one of its name: there is only one object of a kind and a name at a time.
+    fn names_former(&self, controller: &OwnerReference) -> bool {
+        let group = controller.api_version.split_once('/').map(|(group, _)| group);
+        (group, controller.kind.as_str()) == (Some(GROUP), self.owner.role.kind()) && controller.name == self.owner.name
     }
 
     fn is_temporary(&self, object: &impl ResourceExt) -> bool {

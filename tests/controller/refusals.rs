@@ -108,6 +108,21 @@ async fn objects_of_somebody_else_are_neither_used_nor_changed() {
     assert!(world.jobs.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_groups_kind_and_name_owns_is_somebody_elses() {
+    let mut world = World::new().await;
+    world.create_claim("volsync-x-dst").await;
+    let owner = json!({"apiVersion": "example.test/v1alpha1", "kind": "ReplicationDestination", "name": "x", "uid": "u", "controller": true});
+    let owned = json!({"metadata": {"ownerReferences": [owner]}});
+    let claims = world.api::<PersistentVolumeClaim>();
+    claims.patch("volsync-x-dst", &PatchParams::default(), &Patch::Merge(&owned)).await.unwrap();
+    let spec = json!({"rsyncTLS": {"copyMethod": "Direct", "capacity": "5Gi", "accessModes": ["ReadWriteOnce"]}});
+    world.create_object::<ReplicationDestination>(spec).await;
+    let operator = world.operator(&Mortal::immortal());
+    let told = |object: &ReplicationDestination| message(object).contains("it belongs to ReplicationDestination/x");
+    world.until(&operator, told).await;
+}
+
 /// There is no garbage collector here: this is it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_former_object_of_the_name_has_left_behind_is_waited_for() {
