@@ -178,7 +178,7 @@ struct Job<'j> {
     bytes_written: AtomicU64,
 }
 
-/// Each holds some 40 MiB: what it fetched, and the contents of it.
+/// Each holds some 60 MiB: what it fetched, what it fetches next, and the contents of it.
 const MOST_THREADS: usize = 2;
 
 impl<'j> Job<'j> {

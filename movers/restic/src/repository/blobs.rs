@@ -1,6 +1,9 @@
 //! Reading blobs one by one, or many in the order in which they are in packs: those that lie close together at once, and several such
 //! parts at a time. What is damaged in one pack is taken from another, if the repository has it twice.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
